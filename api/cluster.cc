@@ -1,0 +1,185 @@
+#include "api/cluster.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "api/identity.h"
+#include "transport/log.h"
+
+namespace mempool {
+
+using transport::Hello;
+using transport::Peer;
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr auto kConnectTimeout = 3s;
+constexpr auto kRetryEvery = 1s;
+
+NodeInfo introduction(const Hello& hello) {
+  NodeInfo node{hello.node, hello.address, hello.incarnation, true, {}};
+  for (const auto& offer : hello.providers) node.providers.push_back(offer.name);
+  return node;
+}
+
+}  // namespace
+
+Cluster::Cluster(const ClusterOptions& options, std::vector<const transport::Provider*> providers)
+    : options_(options),
+      membership_(make_static_membership()),
+      fabrics_(std::make_unique<transport::Fabrics>(std::move(providers))) {}
+
+Cluster::~Cluster() { close(); }
+
+void Cluster::close() {
+  {
+    std::lock_guard lock(mutex_);
+    closing_ = true;
+    changed_.notify_all();
+  }
+  if (maintainer_.joinable()) maintainer_.join();
+  {
+    std::lock_guard lock(mutex_);
+    links_.clear();
+  }
+  io_.stop();
+  buffers_.trim();
+}
+
+void Cluster::introduce(Hello hello) {
+  hello_ = std::move(hello);
+}
+
+void Cluster::keep_linked(std::vector<std::string> addresses) {
+  std::lock_guard lock(mutex_);
+  wanted_ = std::move(addresses);
+  if (hello_.address.empty()) return;  // a client links when it needs to
+  change_ = true;
+  maintainer_ = std::thread([this] { maintain(); });
+}
+
+void Cluster::heard_of(const NodeInfo& node) {
+  if (node.address.empty() || node.id == hello_.node) return;
+  if (membership_->learn(node, false)) wake();
+}
+
+void Cluster::wake() {
+  std::lock_guard lock(mutex_);
+  change_ = true;
+  changed_.notify_all();
+}
+
+// ---- links ----
+
+Result<Cluster::PeerPtr> Cluster::link(const std::string& address, Clock::time_point deadline) {
+  std::shared_ptr<Link> link;
+  {
+    std::lock_guard lock(mutex_);
+    if (closing_) return fail(Code::kClosed, "the pool is closing");
+    auto& slot = links_[address];
+    if (!slot) slot = std::make_shared<Link>();
+    link = slot;
+  }
+  std::lock_guard connecting(link->mutex);
+  if (link->peer && link->peer->alive()) return link->peer;
+  link->peer = nullptr;
+  const auto limit = std::min(deadline, Clock::now() + kConnectTimeout);
+  auto lost = [this, address] {
+    membership_->lost(address);
+    wake();
+  };
+  auto peer = Peer::connect(io_, *fabrics_, address, hello_, options_.require_rdma, limit, lost);
+  if (!peer) return forward_error(std::move(peer));
+  const Hello& theirs = (*peer)->hello();
+  if (theirs.cluster != hello_.cluster)
+    return fail(Code::kWrongCluster, address + " belongs to another cluster");
+  NodeInfo node = introduction(theirs);
+  node.address = address;  // the way that works from here
+  membership_->learn(node, true);
+  for (const auto& other : theirs.members) heard_of(other);
+  link->peer = std::move(*peer);
+  return link->peer;
+}
+
+Result<Cluster::PeerPtr> Cluster::peer(std::uint64_t node, Clock::time_point deadline) {
+  auto known = membership_->find(node);
+  if (!known && hello_.address.empty()) {
+    // A client learns of nodes that came later from those it knows.
+    auto any = any_peer(deadline);
+    if (!any) return forward_error(std::move(any));
+    auto reply = (*any)->session().call({.op = transport::Op::kNodes}, deadline);
+    if (!reply) return forward_error(std::move(reply));
+    for (const auto& member : reply->nodes) heard_of(member);
+    known = membership_->find(node);
+  }
+  if (!known)
+    return fail(Code::kUnavailable, "no node " + id_text(node) +
+                                        " is known in this cluster; is it running, and has it "
+                                        "joined?");
+  return link(known->address, deadline);
+}
+
+Result<Cluster::PeerPtr> Cluster::peer_at(const std::string& address, Clock::time_point deadline) {
+  return link(address, deadline);
+}
+
+Result<Cluster::PeerPtr> Cluster::any_peer(Clock::time_point deadline) {
+  std::vector<std::string> addresses;
+  {
+    std::lock_guard lock(mutex_);
+    addresses = wanted_;
+  }
+  for (const auto& member : membership_->members())
+    if (std::ranges::find(addresses, member.address) == addresses.end())
+      addresses.push_back(member.address);
+  Result<PeerPtr> first = fail(Code::kUnavailable, "no node of the cluster is known");
+  for (std::size_t i = 0; i < addresses.size(); ++i) {
+    auto peer = link(addresses[i], deadline);
+    if (peer) return peer;
+    if (i == 0) first = std::move(peer);
+  }
+  return first;
+}
+
+// ---- a node keeps itself linked ----
+
+/// Tries what is not linked; tells whether something still is not.
+bool Cluster::link_missing() {
+  std::vector<std::string> addresses;
+  {
+    std::lock_guard lock(mutex_);
+    addresses = wanted_;
+  }
+  for (const auto& member : membership_->members()) addresses.push_back(member.address);
+  bool missing = false;
+  for (const auto& address : addresses) {
+    if (address == hello_.address) continue;
+    auto peer = link(address, Clock::now() + kConnectTimeout);
+    if (peer) continue;
+    missing = true;
+    transport::log().debug("no link to {}: {}", address, peer.error().to_string());
+    if (std::lock_guard lock(mutex_); closing_) return false;
+  }
+  return missing;
+}
+
+void Cluster::maintain() {
+  std::unique_lock lock(mutex_);
+  bool missing = false;
+  while (!closing_) {
+    const auto news = [&] { return closing_ || change_; };
+    if (missing) {
+      changed_.wait_for(lock, kRetryEvery, news);
+    } else {
+      changed_.wait(lock, news);
+    }
+    if (closing_) return;
+    change_ = false;
+    lock.unlock();
+    missing = link_missing();
+    lock.lock();
+  }
+}
+
+}  // namespace mempool

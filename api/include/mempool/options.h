@@ -1,0 +1,49 @@
+// Options of pools and of calls. Sizes are bytes, times are milliseconds.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace mempool {
+
+enum class Policy : std::uint8_t { kLru, kMru };
+
+/// How a program takes part in a cluster; shared by nodes and clients.
+struct ClusterOptions {
+  std::string cluster = "mempool";     // nodes and clients of one name form one cluster
+  std::vector<std::string> providers;  // allowed fabric providers; empty: every one present
+  bool require_rdma = false;           // refuse to read over anything but RDMA
+  std::uint32_t timeout_ms = 30'000;   // of one operation, unless the call says otherwise
+};
+
+/// A pool that stores blobs. Without `listen` it is private to the process and uses no network.
+struct PoolOptions : ClusterOptions {
+  std::uint64_t max_memsize = 1ULL << 30;  // hard limit on payload bytes in memory; not 0
+  std::uint64_t max_disksize = 0;          // quota of spill files; 0: what the disk has
+  std::string spill_dir = ".mempool";
+  Policy policy = Policy::kLru;
+  std::string listen;             // HOST:PORT; port 0 picks one
+  std::vector<std::string> join;  // HOST:PORT of other nodes; they may start later
+  bool insecure = false;          // allow `listen` on other than loopback, without authentication
+  std::uint32_t read_window_ms = 250;  // W: a one-sided read slower than this is verified again
+  std::uint32_t quarantine_ms = 1000;  // Q > W: how long freed memory waits before it is reused
+};
+
+struct SetOptions {
+  std::uint64_t node = 0;      // node id to store on; 0: this node, for a client the node it knows
+  std::string type_name;       // free text kept with the blob and in its file
+  bool drop_on_evict = false;  // discard instead of spilling
+  bool retain = false;         // keep the spill file when the blob is deleted or the node ends
+  std::uint32_t timeout_ms = 0;  // 0: the pool's
+};
+
+struct GetOptions {
+  std::uint32_t timeout_ms = 0;  // 0: the pool's
+};
+
+struct SaveOptions {
+  bool overwrite = false;
+};
+
+}  // namespace mempool

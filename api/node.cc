@@ -1,0 +1,148 @@
+#include "api/node.h"
+
+#include <unistd.h>
+
+#include <cstring>
+#include <fstream>
+
+#include "api/spill_disk.h"
+
+namespace mempool {
+namespace {
+
+std::uint64_t resident_bytes() {
+  std::uint64_t total = 0;
+  std::uint64_t resident = 0;
+  std::ifstream statm("/proc/self/statm");
+  statm >> total >> resident;
+  return resident * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Node>> Node::open(const PoolOptions& options, const BlobId& life,
+                                         bool networked) {
+  auto directory = spill::Directory::open({.root = options.spill_dir,
+                                           .cluster = life.cluster,
+                                           .node = life.node,
+                                           .incarnation = life.incarnation,
+                                           .quota_bytes = options.max_disksize});
+  if (!directory) return forward_error(std::move(directory));
+  auto store = store::Store::create({.max_memsize = options.max_memsize,
+                                     .policy = options.policy,
+                                     .exposed = networked,
+                                     .quarantine_ms = options.quarantine_ms},
+                                    make_spill_disk(std::move(*directory)));
+  if (!store) return forward_error(std::move(store));
+  return std::unique_ptr<Node>(new Node(options, life, std::move(*store)));
+}
+
+Node::Node(const PoolOptions& options, const BlobId& life, std::unique_ptr<store::Store> store)
+    : life_(life), timeout_ms_(options.timeout_ms), store_(std::move(store)) {}
+
+std::vector<std::span<std::byte>> Node::regions() const {
+  std::vector<std::span<std::byte>> all;
+  for (const auto& region : store_->regions()) all.push_back(region.bytes());
+  return all;
+}
+
+store::BlobOptions Node::blob_options(const SetOptions& options, std::uint32_t timeout_ms) const {
+  return {.type_name = options.type_name,
+          .drop_on_evict = options.drop_on_evict,
+          .retain = options.retain,
+          .timeout_ms = timeout_ms ? timeout_ms : timeout_ms_};
+}
+
+DRef Node::ref_of(const store::Placed& placed, std::uint64_t length) const {
+  DRef ref{life_, length, placed.hint};
+  ref.id.object = placed.object;
+  return ref;
+}
+
+// ---- verbs ----
+
+Result<DRef> Node::set(std::span<const std::byte> bytes, const SetOptions& options) {
+  auto placed = store_->set(bytes, blob_options(options, options.timeout_ms));
+  if (!placed) return forward_error(std::move(placed));
+  return ref_of(*placed, bytes.size());
+}
+
+Result<View> Node::get(const DRef& ref, const GetOptions&) {
+  auto view = store_->get(ref.id.object);
+  if (view) counters_->count(view->path(), nullptr, view->size());
+  return view;
+}
+
+Status Node::read(const DRef& ref, std::uint64_t offset, std::span<std::byte> out,
+                  const GetOptions& options) {
+  auto view = get(ref, options);
+  if (!view) return forward_error(std::move(view));
+  if (offset > view->size() || view->size() - offset < out.size())
+    return fail(Code::kInvalidArgument, "the range is outside the blob of " +
+                                            std::to_string(view->size()) + " bytes");
+  std::memcpy(out.data(), view->data() + offset, out.size());
+  return {};
+}
+
+Status Node::remove(const DRef& ref) { return store_->remove(ref.id.object); }
+
+Result<FileRef> Node::to_disk(const DRef& ref, bool release) {
+  return store_->write_to_disk(ref.id.object, release);
+}
+
+Status Node::prefetch(const DRef& ref) { return store_->load(ref.id.object); }
+
+Result<DRef> Node::adopt(const FileRef& file, const SetOptions& options) {
+  auto opened = spill::File::open(file);
+  if (!opened) return forward_error(std::move(opened));
+  SetOptions described = options;
+  if (described.type_name.empty()) described.type_name = opened->type_name();
+  const auto length = opened->ref().length;
+  auto placed =
+      store_->adopt(adopt_file(std::move(*opened)), blob_options(described, options.timeout_ms));
+  if (!placed) return forward_error(std::move(placed));
+  return ref_of(*placed, length);
+}
+
+Result<BlobInfo> Node::inspect(const DRef& ref) {
+  auto info = store_->inspect(ref.id.object);
+  if (!info) return info;
+  const auto object = info->ref.id.object;
+  info->ref.id = life_;
+  info->ref.id.object = object;
+  info->path = path_name(info->in_memory ? Path::kInProcess : Path::kMappedFile);
+  return info;
+}
+
+Result<Stats> Node::stats(std::uint64_t) {
+  Stats stats;
+  stats.node = life_.node;
+  stats.store = store_->stats();
+  if (counters_) stats.gets_by_path = counters_->snapshot();
+  stats.rss_bytes = resident_bytes();
+  return stats;
+}
+
+// ---- for the server ----
+
+Result<store::Store::Draft> Node::begin(std::uint64_t length, const SetOptions& options,
+                                        std::uint32_t timeout_ms) {
+  return store_->begin(length, blob_options(options, timeout_ms));
+}
+
+Result<DRef> Node::locate(std::uint64_t object) {
+  auto location = store_->locate(object);
+  if (!location) return forward_error(std::move(location));
+  return ref_of({object, location->hint}, location->length);
+}
+
+Result<View> Node::get_for_push(std::uint64_t object, std::uint64_t offset) {
+  if (offset == 0) {
+    auto info = store_->inspect(object);
+    // Mapped already: somebody has read it since it was spilled. No room for it is no error here.
+    if (info && info->in_memory && info->on_disk) (void)store_->load(object);
+  }
+  return store_->get(object);
+}
+
+}  // namespace mempool

@@ -1,0 +1,61 @@
+// Node: the blobs of this process - the store over its spill directory, under one identity.
+//
+// Thread safety: every call from any thread, but destruction.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include <mempool/options.h>
+
+#include "api/path_counters.h"
+#include "api/verbs.h"
+#include "store/store.h"
+
+namespace mempool {
+
+class Node final : public Verbs {
+ public:
+  /// `life` is the identity of its blobs (object 0). `networked`: peers may know locations.
+  static Result<std::unique_ptr<Node>> open(const PoolOptions& options, const BlobId& life,
+                                            bool networked);
+
+  const BlobId& life() const noexcept { return life_; }
+  std::vector<std::span<std::byte>> regions() const;
+  /// The pool's, once there is one; the node counts its gets there.
+  void count_in(PathCounters& counters) noexcept { counters_ = &counters; }
+
+  // Verbs; the pool and the server have checked the references' identity.
+  Result<DRef> set(std::span<const std::byte> bytes, const SetOptions& options) override;
+  Result<View> get(const DRef& ref, const GetOptions& options) override;
+  Status read(const DRef& ref, std::uint64_t offset, std::span<std::byte> out,
+              const GetOptions& options) override;
+  Status remove(const DRef& ref) override;
+  Result<FileRef> to_disk(const DRef& ref, bool release) override;
+  Status prefetch(const DRef& ref) override;
+  Result<DRef> adopt(const FileRef& file, const SetOptions& options) override;
+  Result<BlobInfo> inspect(const DRef& ref) override;
+  Result<Stats> stats(std::uint64_t node) override;
+
+  // What only the server needs.
+  Result<store::Store::Draft> begin(std::uint64_t length, const SetOptions& options,
+                                    std::uint32_t timeout_ms);
+  DRef ref_of(const store::Placed& placed, std::uint64_t length) const;
+  /// A fresh reference; its hint is empty when only a file holds the blob.
+  Result<DRef> locate(std::uint64_t object);
+  /// The bytes for a peer that cannot read them itself. A spilled blob that is asked for again while
+  /// it is mapped moves to the arena, from where peers read it one-sidedly.
+  Result<View> get_for_push(std::uint64_t object, std::uint64_t offset);
+
+ private:
+  Node(const PoolOptions& options, const BlobId& life, std::unique_ptr<store::Store> store);
+  store::BlobOptions blob_options(const SetOptions& options, std::uint32_t timeout_ms) const;
+
+  const BlobId life_;
+  const std::uint32_t timeout_ms_;
+  std::unique_ptr<store::Store> store_;
+  PathCounters* counters_ = nullptr;
+};
+
+}  // namespace mempool

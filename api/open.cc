@@ -1,0 +1,126 @@
+// Pool::open: a pool that stores; with `listen`, a node of a cluster.
+#include <mempool/mempool.h>
+
+#include "api/identity.h"
+#include "api/node.h"
+#include "api/pool_core.h"
+#include "api/server.h"
+#include "transport/address.h"
+#include "transport/listener.h"
+
+namespace mempool {
+namespace {
+
+class StoringPool final : public PoolCore {
+ public:
+  explicit StoringPool(std::unique_ptr<Node> node) : node_(std::move(node)) {
+    life_ = node_->life();
+    local_ = node_.get();
+    node_->count_in(counters());
+  }
+
+  ~StoringPool() override {
+    // Peers first, then the links, then what both looked at.
+    if (server_) server_->close();
+    if (cluster_) cluster_->close();
+    server_.reset();
+    remote_.reset();
+    cluster_.reset();
+  }
+
+  Status serve(const PoolOptions& options, std::unique_ptr<Cluster> cluster,
+               std::unique_ptr<transport::Listener> listener);
+
+  NodeInfo self() const override {
+    return server_ ? server_->self() : NodeInfo{life_.node, "", life_.incarnation, true, {}};
+  }
+
+ private:
+  std::unique_ptr<Node> node_;
+  std::unique_ptr<Server> server_;
+};
+
+Status StoringPool::serve(const PoolOptions& options, std::unique_ptr<Cluster> cluster,
+                          std::unique_ptr<transport::Listener> listener) {
+  const auto regions = node_->regions();
+  const bool by_name = !options.providers.empty();
+  if (auto open = cluster->fabrics().listen(listener->where().host, regions, by_name); !open)
+    return open;
+  transport::Hello hello;
+  hello.cluster = life_.cluster;
+  hello.node = life_.node;
+  hello.incarnation = life_.incarnation;
+  hello.address = listener->where().to_string();
+  hello.providers = cluster->fabrics().offers();
+  for (const auto& region : regions) hello.region_bytes.push_back(region.size());
+  hello.read_window_ms = options.read_window_ms;
+  hello.quarantine_ms = options.quarantine_ms;
+  cluster->introduce(std::move(hello));
+  join(std::move(cluster));
+  node_->count_in(counters());
+  server_ = std::make_unique<Server>(*node_, *cluster_, std::move(listener));
+  cluster_->keep_linked(options.join);
+  return {};
+}
+
+Status check(const PoolOptions& options) {
+  if (options.max_memsize == 0)
+    return fail(Code::kInvalidArgument, "max_memsize is 0: give the pool some memory");
+  if (options.policy != Policy::kLru && options.policy != Policy::kMru)
+    return fail(Code::kInvalidArgument, "the policy is neither lru nor mru");
+  if (options.quarantine_ms <= options.read_window_ms)
+    return fail(Code::kInvalidArgument, "quarantine_ms must be larger than read_window_ms");
+  if (options.listen.empty() && !options.join.empty())
+    return fail(Code::kInvalidArgument, "a pool that joins others must listen");
+  for (const auto& address : options.join)
+    if (auto parsed = transport::parse_host_port(address); !parsed)
+      return forward_error(std::move(parsed));
+  return {};
+}
+
+Result<Pool> open_private(const PoolOptions& options) {
+  auto node_id = random_id();
+  auto incarnation = random_id();
+  if (!node_id) return forward_error(std::move(node_id));
+  if (!incarnation) return forward_error(std::move(incarnation));
+  auto node = Node::open(options, {id_of_name(options.cluster), *node_id, *incarnation, 0},
+                         /*networked=*/false);
+  if (!node) return forward_error(std::move(node));
+  return PoolCore::wrap(std::make_unique<StoringPool>(std::move(*node)));
+}
+
+Result<Pool> open_node(const PoolOptions& options) {
+  auto where = transport::parse_host_port(options.listen);
+  if (!where) return forward_error(std::move(where));
+  if (!options.insecure && !transport::is_loopback(where->host))
+    return fail(Code::kPermissionDenied,
+                options.listen + " is not a loopback address, and peers are not authenticated: "
+                                 "whoever reaches it reads and deletes everything. Say --insecure "
+                                 "if the network is trusted");
+  auto providers = transport::choose_providers(options.providers, options.require_rdma);
+  if (!providers) return forward_error(std::move(providers));
+  auto incarnation = random_id();
+  if (!incarnation) return forward_error(std::move(incarnation));
+  auto cluster = std::make_unique<Cluster>(options, std::move(*providers));
+  // The port is bound first: its number is part of the node's identity.
+  auto listener = transport::Listener::bind(cluster->io(), *where);
+  if (!listener) return forward_error(std::move(listener));
+  const auto address = (*listener)->where().to_string();
+  auto node =
+      Node::open(options, {id_of_name(options.cluster), id_of_name(address), *incarnation, 0},
+                 /*networked=*/true);
+  if (!node) return forward_error(std::move(node));
+  auto core = std::make_unique<StoringPool>(std::move(*node));
+  if (auto served = core->serve(options, std::move(cluster), std::move(*listener)); !served)
+    return forward_error(std::move(served));
+  return PoolCore::wrap(std::move(core));
+}
+
+}  // namespace
+
+Result<Pool> Pool::open(const PoolOptions& options) {
+  if (auto fine = check(options); !fine) return forward_error(std::move(fine));
+  return options.listen.empty() ? open_private(options) : open_node(options);
+}
+
+}  // namespace mempool

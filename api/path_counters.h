@@ -1,0 +1,62 @@
+// How many gets took which path in this process. Lock-free: the hot path counts here.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <map>
+#include <string>
+
+#include <mempool/info.h>
+
+#include "transport/provider.h"
+
+namespace mempool {
+
+/// "in process", "mapped file", "push", "tcp (net)", "rdma (verbs)": as inspect and stats print it.
+inline std::string path_name(Path path, const transport::Provider* provider = nullptr) {
+  const std::string name(to_string(path));
+  return provider ? name + " (" + std::string(provider->name) + ")" : name;
+}
+
+class PathCounters {
+ public:
+  void count(Path path, const transport::Provider* provider, std::uint64_t bytes) noexcept {
+    Counter& counter = counters_[slot(path, provider)];
+    counter.gets.fetch_add(1, std::memory_order_relaxed);
+    counter.bytes.fetch_add(bytes, std::memory_order_relaxed);
+  }
+
+  std::map<std::string, PathStats> snapshot() const {
+    std::map<std::string, PathStats> all;
+    const auto put = [&](const Counter& counter, std::string name) {
+      if (const auto gets = counter.gets.load()) all[std::move(name)] = {gets, counter.bytes.load()};
+    };
+    for (std::size_t i = 0; i < kPathCount; ++i)
+      put(counters_[i], path_name(static_cast<Path>(i)));
+    const auto providers = transport::known_providers();
+    for (std::size_t i = 0; i < providers.size(); ++i)
+      put(counters_[kPathCount + i], path_name(one_sided(providers[i]), &providers[i]));
+    return all;
+  }
+
+  static Path one_sided(const transport::Provider& provider) {
+    return provider.rdma ? Path::kRdma : Path::kTcp;
+  }
+
+ private:
+  static constexpr std::size_t kMaxProviders = 8;
+  struct Counter {
+    std::atomic<std::uint64_t> gets{0};
+    std::atomic<std::uint64_t> bytes{0};
+  };
+
+  static std::size_t slot(Path path, const transport::Provider* provider) noexcept {
+    if (!provider) return static_cast<std::size_t>(path);
+    return kPathCount +
+           static_cast<std::size_t>(provider - transport::known_providers().data());
+  }
+
+  std::array<Counter, kPathCount + kMaxProviders> counters_;
+};
+
+}  // namespace mempool

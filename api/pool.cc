@@ -1,0 +1,132 @@
+// Pool: every verb finds who can do it - this process's node or the remote side - and hands it on.
+#include <algorithm>
+#include <cstring>
+
+#include <mempool/mempool.h>
+
+#include "api/blob_file.h"
+#include "api/pool_core.h"
+
+namespace mempool {
+
+Pool::Pool(std::unique_ptr<PoolCore> core) noexcept : core_(std::move(core)) {}
+Pool::Pool(Pool&&) noexcept = default;
+
+Pool& Pool::operator=(Pool&& other) noexcept {
+  std::swap(core_, other.core_);
+  return *this;
+}
+
+Pool::~Pool() {
+  // The threads and files are the parent's: a forked child only forgets them.
+  if (core_ && !core_->usable()) (void)core_.release();
+}
+
+Result<DRef> Pool::poolset(std::span<const std::byte> bytes, const SetOptions& options) {
+  auto verbs = core_->verbs_of_node(options.node);
+  if (!verbs) return forward_error(std::move(verbs));
+  return (*verbs)->set(bytes, options);
+}
+
+Result<View> Pool::poolget(const DRef& ref, const GetOptions& options) {
+  auto verbs = core_->verbs(ref.id);
+  if (!verbs) return forward_error(std::move(verbs));
+  return (*verbs)->get(ref, options);
+}
+
+Status Pool::poolread(const DRef& ref, std::uint64_t offset, std::span<std::byte> out,
+                      const GetOptions& options) {
+  auto verbs = core_->verbs(ref.id);
+  if (!verbs) return forward_error(std::move(verbs));
+  if (offset > ref.length || ref.length - offset < out.size())
+    return fail(Code::kInvalidArgument,
+                "bytes " + std::to_string(offset) + " to " + std::to_string(offset + out.size()) +
+                    " are not inside a blob of " + std::to_string(ref.length) + " bytes");
+  return (*verbs)->read(ref, offset, out, options);
+}
+
+Result<View> Pool::poolget(const FileRef& ref, const GetOptions& options) {
+  if (auto fine = core_->usable(); !fine) return forward_error(std::move(fine));
+  auto mapped = map_blob_file(ref);
+  const bool ask_writer =
+      !mapped && core_->remote() &&
+      (mapped.error().code == Code::kNotFound || mapped.error().code == Code::kPermissionDenied) &&
+      ref.id.node != core_->self().id;
+  if (ask_writer) return core_->remote()->get_file(ref, options);
+  if (mapped) core_->counters().count(Path::kMappedFile, nullptr, ref.length);
+  return mapped;
+}
+
+Status Pool::pooldelete(const DRef& ref) {
+  auto verbs = core_->verbs(ref.id);
+  if (!verbs) return forward_error(std::move(verbs));
+  return (*verbs)->remove(ref);
+}
+
+Result<FileRef> Pool::movetodisk(const DRef& ref) {
+  auto verbs = core_->verbs(ref.id);
+  if (!verbs) return forward_error(std::move(verbs));
+  return (*verbs)->to_disk(ref, /*release=*/true);
+}
+
+Result<FileRef> Pool::copytodisk(const DRef& ref) {
+  auto verbs = core_->verbs(ref.id);
+  if (!verbs) return forward_error(std::move(verbs));
+  return (*verbs)->to_disk(ref, /*release=*/false);
+}
+
+Result<FileRef> Pool::savetodisk(const DRef& ref, const std::filesystem::path& path,
+                                 const SaveOptions& options) {
+  auto verbs = core_->verbs(ref.id);
+  if (!verbs) return forward_error(std::move(verbs));
+  auto info = (*verbs)->inspect(ref);
+  if (!info) return forward_error(std::move(info));
+  return save_blob_file(path, ref, info->type_name, options.overwrite,
+                        [&](std::uint64_t offset, std::span<std::byte> out) {
+                          return (*verbs)->read(ref, offset, out, {});
+                        });
+}
+
+Result<DRef> Pool::adopt(const FileRef& file, const SetOptions& options) {
+  auto verbs = core_->verbs_of_node(options.node);
+  if (!verbs) return forward_error(std::move(verbs));
+  return (*verbs)->adopt(file, options);
+}
+
+Status Pool::prefetch(const DRef& ref) {
+  auto verbs = core_->verbs(ref.id);
+  if (!verbs) return forward_error(std::move(verbs));
+  return (*verbs)->prefetch(ref);
+}
+
+Result<BlobInfo> Pool::inspect(const DRef& ref) {
+  auto verbs = core_->verbs(ref.id);
+  if (!verbs) return forward_error(std::move(verbs));
+  return (*verbs)->inspect(ref);
+}
+
+Result<std::vector<NodeInfo>> Pool::nodes() {
+  if (auto fine = core_->usable(); !fine) return forward_error(std::move(fine));
+  const NodeInfo own = core_->self();
+  if (own.id == 0) return core_->remote()->nodes();
+  std::vector<NodeInfo> all{own};
+  if (core_->cluster())
+    for (auto& member : core_->cluster()->membership().members()) all.push_back(std::move(member));
+  return all;
+}
+
+Result<Stats> Pool::stats(std::uint64_t node) {
+  auto verbs = core_->verbs_of_node(node);
+  if (!verbs) return forward_error(std::move(verbs));
+  return (*verbs)->stats(node);
+}
+
+Stats Pool::local_stats() const {
+  Stats stats;
+  stats.gets_by_path = core_->counters().snapshot();
+  return stats;
+}
+
+NodeInfo Pool::self() const { return core_->self(); }
+
+}  // namespace mempool

@@ -1,0 +1,52 @@
+#include "api/pool_core.h"
+
+#include <pthread.h>
+
+#include <atomic>
+
+#include "api/identity.h"
+
+namespace mempool {
+namespace {
+
+/// How often this process is a fork of the one that loaded the library: cheaper to look at than getpid.
+std::atomic<unsigned> forks{0};
+const int fork_handler = pthread_atfork(nullptr, nullptr, [] { ++forks; });
+
+}  // namespace
+
+unsigned PoolCore::current_forks() noexcept { return forks.load(std::memory_order_relaxed); }
+
+PoolCore::PoolCore(std::unique_ptr<Cluster> cluster) { join(std::move(cluster)); }
+
+PoolCore::~PoolCore() = default;
+
+void PoolCore::join(std::unique_ptr<Cluster> cluster) {
+  cluster_ = std::move(cluster);
+  remote_ = std::make_unique<Remote>(*cluster_);
+}
+
+Status PoolCore::usable() const noexcept {
+  if (current_forks() == forks_) [[likely]]
+    return {};
+  return fail(Code::kForked, "this pool belongs to the parent process: open one in the child");
+}
+
+Result<Verbs*> PoolCore::verbs(const BlobId& id) {
+  if (auto fine = usable(); !fine) return forward_error(std::move(fine));
+  if (local_ && (id.node == life_.node || !remote_)) {
+    if (auto same = check_identity(id, life_); !same) return forward_error(std::move(same));
+    return local_;
+  }
+  return remote_.get();
+}
+
+Result<Verbs*> PoolCore::verbs_of_node(std::uint64_t node) {
+  if (auto fine = usable(); !fine) return forward_error(std::move(fine));
+  if (local_ && (node == 0 || node == life_.node)) return local_;
+  if (!remote_)
+    return fail(Code::kUnavailable, "this pool is private to its process and reaches no other node");
+  return remote_.get();
+}
+
+}  // namespace mempool

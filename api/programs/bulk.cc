@@ -1,0 +1,168 @@
+// `load` and `verify`: a whole tree of files into the cluster, and the proof that it came back.
+#include <openssl/evp.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <random>
+
+#include <nlohmann/json.hpp>
+
+#include "api/programs/commands.h"
+#include "api/programs/manifest.h"
+#include "api/programs/print.h"
+#include "api/programs/progress.h"
+#include "api/programs/source_file.h"
+
+namespace mempool::programs {
+namespace {
+
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+
+struct FoundFile {
+  std::string path;
+  std::uint64_t bytes;
+};
+
+Result<std::vector<FoundFile>> regular_files(const std::string& directory) {
+  std::error_code error;
+  const auto root = fs::absolute(directory, error);
+  fs::recursive_directory_iterator walk(root, fs::directory_options::skip_permission_denied, error);
+  if (error) return fail(Code::kNotFound, directory + ": " + error.message());
+  std::vector<FoundFile> files;
+  for (; walk != fs::recursive_directory_iterator(); walk.increment(error)) {
+    if (error) return fail(Code::kIo, directory + ": " + error.message());
+    std::error_code skipped;  // a file that went away in between is none
+    if (walk->is_symlink(skipped) || !walk->is_regular_file(skipped)) continue;
+    const auto bytes = walk->file_size(skipped);
+    if (!skipped) files.push_back({walk->path().string(), bytes});
+  }
+  std::ranges::sort(files, {}, &FoundFile::path);
+  return files;
+}
+
+Result<std::vector<std::uint64_t>> targets(Pool& pool, const std::string& on) {
+  if (!on.empty()) {
+    auto node = find_node(pool, on);
+    if (!node) return forward_error(std::move(node));
+    return std::vector{*node};
+  }
+  auto nodes = pool.nodes();
+  if (!nodes) return forward_error(std::move(nodes));
+  std::vector<std::uint64_t> ids;
+  for (const auto& node : *nodes)
+    if (node.alive) ids.push_back(node.id);
+  return ids;
+}
+
+using Digest = std::array<unsigned char, 32>;
+
+Digest sha256(std::span<const std::byte> bytes) {
+  Digest digest;
+  EVP_Digest(bytes.data(), bytes.size(), digest.data(), nullptr, EVP_sha256(), nullptr);
+  return digest;
+}
+
+struct Outcome {
+  std::uint64_t files = 0;
+  std::uint64_t bytes = 0;
+  std::uint64_t mismatches = 0;
+  std::uint64_t changed_files = 0;  // the original could not be read any more
+  double get_seconds = 0;
+};
+
+Status verify_one(Pool& pool, const ManifestEntry& entry, Outcome& outcome) {
+  const auto begin = Clock::now();
+  auto view = pool.poolget(entry.ref);
+  outcome.get_seconds += std::chrono::duration<double>(Clock::now() - begin).count();
+  if (!view) return forward_error(std::move(view));
+  auto original = SourceFile::open(entry.path);
+  if (!original || original->bytes().size() != entry.bytes) {
+    ++outcome.changed_files;
+    return {};
+  }
+  ++outcome.files;
+  outcome.bytes += view->size();
+  if (sha256(view->bytes()) == sha256(original->bytes())) return {};
+  ++outcome.mismatches;
+  std::fprintf(stderr, "mismatch: %s\n", entry.path.c_str());
+  return {};
+}
+
+void report(const Outcome& o, const Stats& local, bool json) {
+  const double mib = static_cast<double>(o.bytes) / (1 << 20);
+  const double rate = o.get_seconds > 0 ? mib / o.get_seconds : 0;
+  if (json) {
+    nlohmann::ordered_json paths = nlohmann::ordered_json::object();
+    for (const auto& [name, path] : local.gets_by_path) paths[name] = path.gets;
+    const nlohmann::ordered_json object = {
+        {"files", o.files},           {"bytes", o.bytes},
+        {"mismatches", o.mismatches}, {"changed_files", o.changed_files},
+        {"mib_per_s", rate},          {"gets_by_path", paths}};
+    std::printf("%s\n", object.dump(2).c_str());
+    return;
+  }
+  std::printf("files       %llu\n", static_cast<unsigned long long>(o.files));
+  std::printf("bytes       %s\n", human_bytes(o.bytes).c_str());
+  for (const auto& [name, path] : local.gets_by_path)
+    std::printf("path        %s: %llu gets, %s\n", name.c_str(),
+                static_cast<unsigned long long>(path.gets), human_bytes(path.bytes).c_str());
+  std::printf("throughput  %.0f MiB/s\n", rate);
+  if (o.changed_files)
+    std::printf("changed     %llu originals are gone or have another size\n",
+                static_cast<unsigned long long>(o.changed_files));
+  std::printf("mismatches  %llu\n", static_cast<unsigned long long>(o.mismatches));
+}
+
+}  // namespace
+
+Status load(Pool& pool, const LoadCommand& command) {
+  auto files = regular_files(command.directory);
+  if (!files) return forward_error(std::move(files));
+  auto nodes = targets(pool, command.on);
+  if (!nodes) return forward_error(std::move(nodes));
+  std::uint64_t total = 0;
+  for (const auto& file : *files) total += file.bytes;
+  Progress progress("loading", total, command.quiet);
+  std::size_t turn = 0;
+  for (const auto& file : *files) {
+    auto source = SourceFile::open(file.path);
+    if (!source) {
+      std::fprintf(stderr, "left out: %s\n", source.error().message.c_str());
+      continue;
+    }
+    SetOptions options = command.options;
+    options.node = (*nodes)[turn++ % nodes->size()];
+    auto ref = pool.poolset(source->bytes(), options);
+    if (!ref) return fail(ref.error().code, file.path + ": " + ref.error().message);
+    std::fputs(to_line({file.path, source->bytes().size(), *ref}).c_str(), stdout);
+    progress.advance(file.bytes);
+  }
+  if (std::fflush(stdout) != 0) return fail(Code::kIo, "the manifest could not be written");
+  return {};
+}
+
+Status verify(Pool& pool, const VerifyCommand& command) {
+  auto entries = read_manifest(command.manifest);
+  if (!entries) return forward_error(std::move(entries));
+  std::ranges::shuffle(*entries, std::mt19937_64(std::random_device{}()));
+  std::uint64_t total = 0;
+  for (const auto& entry : *entries) total += entry.bytes;
+  Outcome outcome;
+  {
+    Progress progress("verifying", total, command.quiet);
+    for (const auto& entry : *entries) {
+      if (auto read = verify_one(pool, entry, outcome); !read)
+        return fail(read.error().code, entry.path + ": " + read.error().message);
+      progress.advance(entry.bytes);
+    }
+  }
+  report(outcome, pool.local_stats(), command.json);
+  if (outcome.mismatches) return fail(Code::kCorrupt, "bytes came back different");
+  return {};
+}
+
+}  // namespace mempool::programs

@@ -1,0 +1,47 @@
+#include "api/programs/command_line.h"
+
+#include <cstdio>
+
+#include <CLI/CLI.hpp>
+
+#include "api/identity.h"
+
+namespace mempool::programs {
+
+void add_size(CLI::App& app, const std::string& flag, std::uint64_t& value,
+              const std::string& what) {
+  app.add_option(flag, value, what)
+      ->transform(CLI::AsSizeValue(/*kb_is_1000=*/true))
+      ->type_name("SIZE");
+}
+
+void add_cluster_options(CLI::App& app, ClusterOptions& options) {
+  app.add_option("--cluster", options.cluster, "name of the cluster")->type_name("NAME");
+  app.add_option("--provider", options.providers,
+                 "allowed fabric providers (verbs, net, tcp, sockets, shm); default: auto, the best "
+                 "that both sides have")
+      ->delimiter(',')
+      ->type_name("NAME[,NAME]")
+      ->default_str("");
+  app.add_flag("--require-rdma", options.require_rdma, "refuse to work without RDMA");
+  app.add_option("--timeout-ms", options.timeout_ms, "patience with one operation")
+      ->check(CLI::PositiveNumber);
+}
+
+std::optional<int> parse(CLI::App& app, int argc, char** argv) {
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  return std::nullopt;
+}
+
+int failed(const std::string& program, const Error& error) {
+  std::fprintf(stderr, "%s: %s\n", program.c_str(), error.to_string().c_str());
+  return 1;
+}
+
+std::string node_text(std::uint64_t id) { return id_text(id); }
+
+}  // namespace mempool::programs

@@ -1,0 +1,211 @@
+#include "api/programs/commands.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+
+#include "api/programs/command_line.h"
+#include "api/programs/print.h"
+#include "api/programs/source_file.h"
+
+namespace mempool::programs {
+namespace {
+
+constexpr std::uint64_t kPartBytes = std::uint64_t{8} << 20;
+
+Status print(const std::string& text) {
+  if (std::fputs(text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0) return {};
+  return fail(Code::kIo, std::string("standard output: ") + std::strerror(errno));
+}
+
+template <class Ref>
+Status print_ref(const Result<Ref>& ref) {
+  if (!ref) return tl::unexpected(ref.error());
+  return print(ref->to_string() + "\n");
+}
+
+/// Where `get` writes: a file that is complete or not there, or standard output.
+class Output {
+ public:
+  static Result<Output> open(const std::string& path) {
+    Output out;
+    if (path == "-") {
+      out.fd_ = STDOUT_FILENO;
+      return out;
+    }
+    out.path_ = path;
+    out.temporary_ = path + ".part." + std::to_string(getpid());
+    out.fd_ = ::open(out.temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (out.fd_ < 0) return out.failed();
+    return out;
+  }
+  Output(Output&& other) noexcept
+      : fd_(std::exchange(other.fd_, -1)),
+        path_(std::move(other.path_)),
+        temporary_(std::exchange(other.temporary_, {})) {}
+  Output& operator=(Output&&) = delete;
+  ~Output() {
+    if (temporary_.empty()) return;
+    if (fd_ >= 0) close(fd_);
+    unlink(temporary_.c_str());
+  }
+
+  Status write(std::span<const std::byte> bytes) {
+    while (!bytes.empty()) {
+      const auto n = ::write(fd_, bytes.data(), bytes.size());
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) return failed();
+      bytes = bytes.subspan(static_cast<std::size_t>(n));
+    }
+    return {};
+  }
+
+  Status finish() {
+    if (temporary_.empty()) return {};
+    if (close(std::exchange(fd_, -1)) != 0) return failed();
+    if (rename(temporary_.c_str(), path_.c_str()) != 0) return failed();
+    temporary_.clear();
+    return {};
+  }
+
+ private:
+  Output() = default;
+  tl::unexpected<Error> failed() const {
+    const auto code = errno == ENOSPC || errno == EFBIG || errno == EDQUOT ? Code::kNoSpace
+                      : errno == EACCES || errno == EROFS ? Code::kPermissionDenied
+                      : errno == ENOENT                   ? Code::kNotFound
+                                                          : Code::kIo;
+    return fail(code, (path_.empty() ? "standard output" : path_) + ": " + std::strerror(errno));
+  }
+
+  int fd_ = -1;
+  std::string path_;
+  std::string temporary_;
+};
+
+bool is_file_ref(const std::string& text) { return text.starts_with("file"); }
+
+Status copy_parts(Pool& pool, const DRef& ref, Output& out) {
+  std::vector<std::byte> part(std::min(kPartBytes, ref.length));
+  std::uint64_t at = 0;
+  do {  // once also for an empty blob: it may not be there
+    const auto bytes = std::span(part).first(std::min<std::uint64_t>(part.size(), ref.length - at));
+    if (auto read = pool.poolread(ref, at, bytes); !read) return read;
+    if (auto written = out.write(bytes); !written) return written;
+    at += bytes.size();
+  } while (at < ref.length);
+  return {};
+}
+
+}  // namespace
+
+Result<std::uint64_t> find_node(Pool& pool, const std::string& name) {
+  if (name.empty()) return 0;
+  auto nodes = pool.nodes();
+  if (!nodes) return forward_error(std::move(nodes));
+  std::string known;
+  for (const auto& node : *nodes) {
+    if (node.address == name || node_text(node.id) == name) return node.id;
+    known += "\n  " + node_text(node.id) + "  " + node.address;
+  }
+  return fail(Code::kNotFound, "no node " + name + " in the cluster; known are" + known);
+}
+
+Status set(Pool& pool, SetCommand command) {
+  auto node = find_node(pool, command.on);
+  if (!node) return forward_error(std::move(node));
+  command.options.node = *node;
+  auto source = SourceFile::open(command.file);
+  if (!source) return forward_error(std::move(source));
+  return print_ref(pool.poolset(source->bytes(), command.options));
+}
+
+Status get(Pool& pool, const std::string& text, const std::string& output) {
+  if (is_file_ref(text)) {
+    auto ref = FileRef::parse(text);
+    if (!ref) return forward_error(std::move(ref));
+    auto view = pool.poolget(*ref);
+    if (!view) return forward_error(std::move(view));
+    auto out = Output::open(output);
+    if (!out) return forward_error(std::move(out));
+    if (auto written = out->write(view->bytes()); !written) return written;
+    return out->finish();
+  }
+  auto ref = DRef::parse(text);
+  if (!ref) return forward_error(std::move(ref));
+  auto out = Output::open(output);
+  if (!out) return forward_error(std::move(out));
+  if (auto copied = copy_parts(pool, *ref, *out); !copied) return copied;
+  return out->finish();
+}
+
+Status remove(Pool& pool, const std::vector<std::string>& refs) {
+  // All are tried, so that one that is gone does not keep the others alive.
+  Status first;
+  for (const auto& text : refs) {
+    auto ref = DRef::parse(text);
+    Status status = ref ? pool.pooldelete(*ref) : Status(tl::unexpected(ref.error()));
+    if (!status && first) first = std::move(status);
+  }
+  return first;
+}
+
+Status move_to_disk(Pool& pool, const std::string& text) {
+  auto ref = DRef::parse(text);
+  if (!ref) return forward_error(std::move(ref));
+  return print_ref(pool.movetodisk(*ref));
+}
+
+Status copy_to_disk(Pool& pool, const std::string& text) {
+  auto ref = DRef::parse(text);
+  if (!ref) return forward_error(std::move(ref));
+  return print_ref(pool.copytodisk(*ref));
+}
+
+Status save_to_disk(Pool& pool, const std::string& text, const std::string& path, bool force) {
+  auto ref = DRef::parse(text);
+  if (!ref) return forward_error(std::move(ref));
+  return print_ref(pool.savetodisk(*ref, path, {.overwrite = force}));
+}
+
+Status prefetch(Pool& pool, const std::string& text) {
+  auto ref = DRef::parse(text);
+  if (!ref) return forward_error(std::move(ref));
+  return pool.prefetch(*ref);
+}
+
+Status adopt(Pool& pool, const std::string& text, const std::string& on) {
+  auto ref = FileRef::parse(text);
+  if (!ref) return forward_error(std::move(ref));
+  auto node = find_node(pool, on);
+  if (!node) return forward_error(std::move(node));
+  return print_ref(pool.adopt(*ref, {.node = *node}));
+}
+
+Status inspect(Pool& pool, const std::string& text, bool json) {
+  auto ref = DRef::parse(text);
+  if (!ref) return forward_error(std::move(ref));
+  auto info = pool.inspect(*ref);
+  if (!info) return forward_error(std::move(info));
+  return print(show(*info, json));
+}
+
+Status nodes(Pool& pool, bool json) {
+  auto all = pool.nodes();
+  if (!all) return forward_error(std::move(all));
+  return print(show(*all, json));
+}
+
+Status stats(Pool& pool, const std::string& node, bool json) {
+  auto id = find_node(pool, node);
+  if (!id) return forward_error(std::move(id));
+  auto found = pool.stats(*id);
+  if (!found) return forward_error(std::move(found));
+  return print(show(*found, json));
+}
+
+}  // namespace mempool::programs

@@ -1,0 +1,164 @@
+// mempool: a cluster from the command line.
+#include <functional>
+
+#include <CLI/CLI.hpp>
+
+#include <mempool/mempool.h>
+
+#include "api/programs/command_line.h"
+#include "api/programs/commands.h"
+
+using namespace mempool;
+
+namespace {
+
+/// What the command line asks for, filled in by the subcommand that was chosen.
+struct Chosen {
+  std::function<Status(Pool&)> run;
+};
+
+void add_set_options(CLI::App& command, std::string& on, SetOptions& options) {
+  command.add_option("--on", on, "the node to store on (HOST:PORT or id)")->type_name("NODE");
+  command.add_option("--type", options.type_name, "free text kept with the blob")
+      ->type_name("TEXT");
+  command.add_flag("--drop-on-evict", options.drop_on_evict, "discard instead of spilling");
+  command.add_flag("--retain", options.retain, "keep the spill file when the blob is deleted");
+}
+
+/// A command on one reference.
+void add_ref_command(CLI::App& app, Chosen& chosen, const char* name, const char* what,
+                     Status (*run)(Pool&, const std::string&)) {
+  auto* command = app.add_subcommand(name, what);
+  auto ref = std::make_shared<std::string>();
+  command->add_option("REF", *ref, "a DRef")->required();
+  command->callback([&chosen, run, ref] { chosen.run = [=](Pool& p) { return run(p, *ref); }; });
+}
+
+void add_data_commands(CLI::App& app, Chosen& chosen) {
+  auto* set = app.add_subcommand("set", "store a file and print its DRef");
+  auto set_command = std::make_shared<programs::SetCommand>();
+  set->add_option("FILE", set_command->file, "a file, or - for standard input")->required();
+  add_set_options(*set, set_command->on, set_command->options);
+  set->callback([&chosen, set_command] {
+    chosen.run = [=](Pool& p) { return programs::set(p, *set_command); };
+  });
+
+  auto* get = app.add_subcommand("get", "read a blob");
+  auto ref = std::make_shared<std::string>();
+  auto output = std::make_shared<std::string>("-");
+  get->add_option("REF", *ref, "a DRef or a FileRef")->required();
+  get->add_option("-o,--output", *output, "a file, or - for standard output")->type_name("FILE");
+  get->callback([&chosen, ref, output] {
+    chosen.run = [=](Pool& p) { return programs::get(p, *ref, *output); };
+  });
+
+  auto* remove = app.add_subcommand("delete", "delete blobs and their spill files");
+  auto refs = std::make_shared<std::vector<std::string>>();
+  remove->add_option("REF", *refs, "DRefs")->required();
+  remove->callback([&chosen, refs] {
+    chosen.run = [=](Pool& p) { return programs::remove(p, *refs); };
+  });
+}
+
+void add_disk_commands(CLI::App& app, Chosen& chosen) {
+  add_ref_command(app, chosen, "move-to-disk", "write to disk, release memory, print the FileRef",
+                  programs::move_to_disk);
+  add_ref_command(app, chosen, "copy-to-disk", "write to disk, keep memory, print the FileRef",
+                  programs::copy_to_disk);
+
+  auto* save = app.add_subcommand("save-to-disk", "write an independent copy, print its FileRef");
+  auto ref = std::make_shared<std::string>();
+  auto path = std::make_shared<std::string>();
+  auto force = std::make_shared<bool>(false);
+  save->add_option("REF", *ref, "a DRef")->required();
+  save->add_option("PATH", *path, "the file to write, on this machine")->required();
+  save->add_flag("--force", *force, "overwrite");
+  save->callback([&chosen, ref, path, force] {
+    chosen.run = [=](Pool& p) { return programs::save_to_disk(p, *ref, *path, *force); };
+  });
+
+  auto* adopt = app.add_subcommand("adopt", "make a blob of a blob file, print its DRef");
+  auto file = std::make_shared<std::string>();
+  auto on = std::make_shared<std::string>();
+  adopt->add_option("FILEREF", *file, "a FileRef whose path the node sees")->required();
+  adopt->add_option("--on", *on, "the node that adopts (HOST:PORT or id)")->type_name("NODE");
+  adopt->callback([&chosen, file, on] {
+    chosen.run = [=](Pool& p) { return programs::adopt(p, *file, *on); };
+  });
+
+  add_ref_command(app, chosen, "prefetch", "load a spilled blob into memory", programs::prefetch);
+}
+
+void add_report_commands(CLI::App& app, Chosen& chosen) {
+  auto json = std::make_shared<bool>(false);
+  auto argument = std::make_shared<std::string>();
+
+  auto* inspect = app.add_subcommand("inspect", "where a blob is and how it is reached");
+  inspect->add_option("REF", *argument, "a DRef")->required();
+  inspect->add_flag("--json", *json, "as JSON");
+  inspect->callback([&chosen, argument, json] {
+    chosen.run = [=](Pool& p) { return programs::inspect(p, *argument, *json); };
+  });
+
+  auto* nodes = app.add_subcommand("nodes", "the nodes of the cluster");
+  nodes->add_flag("--json", *json, "as JSON");
+  nodes->callback([&chosen, json] {
+    chosen.run = [=](Pool& p) { return programs::nodes(p, *json); };
+  });
+
+  auto* stats = app.add_subcommand("stats", "counters of a node");
+  stats->add_option("--on", *argument, "the node (HOST:PORT or id)")->type_name("NODE");
+  stats->add_flag("--json", *json, "as JSON");
+  stats->callback([&chosen, argument, json] {
+    chosen.run = [=](Pool& p) { return programs::stats(p, *argument, *json); };
+  });
+}
+
+void add_bulk_commands(CLI::App& app, Chosen& chosen) {
+  auto* load = app.add_subcommand(
+      "load", "store every regular file under a directory, print a manifest");
+  auto load_command = std::make_shared<programs::LoadCommand>();
+  load->add_option("DIR", load_command->directory, "the directory")->required();
+  load->add_flag("-q,--quiet", load_command->quiet, "no progress bar");
+  add_set_options(*load, load_command->on, load_command->options);
+  load->callback([&chosen, load_command] {
+    chosen.run = [=](Pool& p) { return programs::load(p, *load_command); };
+  });
+
+  auto* verify = app.add_subcommand(
+      "verify", "read all blobs of a manifest and compare them with the files");
+  auto verify_command = std::make_shared<programs::VerifyCommand>();
+  verify->add_option("MANIFEST", verify_command->manifest, "what load printed, or -")->required();
+  verify->add_flag("--json", verify_command->json, "as JSON");
+  verify->add_flag("-q,--quiet", verify_command->quiet, "no progress bar");
+  verify->callback([&chosen, verify_command] {
+    chosen.run = [=](Pool& p) { return programs::verify(p, *verify_command); };
+  });
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  ClusterOptions options;
+  std::string node;
+  Chosen chosen;
+  CLI::App app{"Stores blobs in a MemPool cluster and reads them from anywhere."};
+  app.name("mempool");
+  app.require_subcommand(1);
+  app.fallthrough();
+  app.add_option("--node", node, "a node of the cluster (or environment MEMPOOL_NODE)")
+      ->type_name("HOST:PORT")
+      ->envname("MEMPOOL_NODE")
+      ->required();
+  programs::add_cluster_options(app, options);
+  add_data_commands(app, chosen);
+  add_disk_commands(app, chosen);
+  add_report_commands(app, chosen);
+  add_bulk_commands(app, chosen);
+  if (const auto status = programs::parse(app, argc, argv)) return *status;
+
+  auto pool = Pool::connect(node, options);
+  if (!pool) return programs::failed("mempool", pool.error());
+  const auto done = chosen.run(*pool);
+  return done ? 0 : programs::failed("mempool", done.error());
+}

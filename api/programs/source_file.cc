@@ -1,0 +1,82 @@
+#include "api/programs/source_file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+#include <utility>
+
+namespace mempool::programs {
+namespace {
+
+struct Descriptor {
+  int fd;
+  ~Descriptor() {
+    if (fd >= 0) close(fd);
+  }
+};
+
+tl::unexpected<Error> system_error(const std::string& path) {
+  const auto code = errno == ENOENT   ? Code::kNotFound
+                    : errno == EACCES ? Code::kPermissionDenied
+                    : errno == ENOSPC ? Code::kNoSpace
+                                      : Code::kIo;
+  return fail(code, path + ": " + std::strerror(errno));
+}
+
+Status copy_standard_input(int to) {
+  static constexpr std::size_t kPart = 256 * 1024;
+  const auto part = std::make_unique<std::array<char, kPart>>();
+  for (;;) {
+    const ssize_t got = read(STDIN_FILENO, part->data(), kPart);
+    if (got == 0) return {};
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return system_error("standard input");
+    for (ssize_t put = 0; put < got;) {
+      const ssize_t n = write(to, part->data() + put, static_cast<std::size_t>(got - put));
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) return system_error("a temporary file for standard input");
+      put += n;
+    }
+  }
+}
+
+}  // namespace
+
+Result<SourceFile> SourceFile::open(const std::string& path) {
+  const bool standard_input = path == "-";
+  // O_NONBLOCK: a fifo without a writer must not hang the program.
+  Descriptor file{standard_input
+                      ? ::open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600)
+                      : ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
+  if (file.fd < 0) return system_error(standard_input ? "/tmp" : path);
+  if (standard_input)
+    if (auto copied = copy_standard_input(file.fd); !copied)
+      return forward_error(std::move(copied));
+  struct stat status {};
+  if (fstat(file.fd, &status) != 0) return system_error(path);
+  if (!S_ISREG(status.st_mode))
+    return fail(Code::kInvalidArgument, path + ": not a regular file; use - for standard input");
+  SourceFile source;
+  const auto size = static_cast<std::size_t>(status.st_size);
+  if (size == 0) return source;
+  void* mapped = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.fd, 0);
+  if (mapped == MAP_FAILED) return system_error(path);
+  madvise(mapped, size, MADV_SEQUENTIAL);
+  source.bytes_ = {static_cast<const std::byte*>(mapped), size};
+  return source;
+}
+
+SourceFile::SourceFile(SourceFile&& other) noexcept : bytes_(std::exchange(other.bytes_, {})) {}
+
+SourceFile::~SourceFile() {
+  if (!bytes_.empty()) munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
+}
+
+}  // namespace mempool::programs

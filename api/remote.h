@@ -1,0 +1,50 @@
+// Remote: the verbs on blobs of other nodes. Gets are one-sided reads where that works; all else is a
+// request to the owner.
+#pragma once
+
+#include "api/cluster.h"
+#include "api/verbs.h"
+
+namespace mempool {
+
+class Remote final : public Verbs {
+ public:
+  explicit Remote(Cluster& cluster) : cluster_(cluster) {}
+
+  Result<DRef> set(std::span<const std::byte> bytes, const SetOptions& options) override;
+  Result<View> get(const DRef& ref, const GetOptions& options) override;
+  Status read(const DRef& ref, std::uint64_t offset, std::span<std::byte> out,
+              const GetOptions& options) override;
+  Status remove(const DRef& ref) override;
+  Result<FileRef> to_disk(const DRef& ref, bool release) override;
+  Status prefetch(const DRef& ref) override;
+  Result<DRef> adopt(const FileRef& file, const SetOptions& options) override;
+  Result<BlobInfo> inspect(const DRef& ref) override;
+  Result<Stats> stats(std::uint64_t node) override;
+
+  /// The payload of a blob file that only the node that wrote it can open.
+  Result<View> get_file(const FileRef& file, const GetOptions& options);
+  Result<std::vector<NodeInfo>> nodes();
+
+ private:
+  /// Bytes of a blob in a buffer, behind kHeaderRoomBytes, and how they came.
+  struct Fetched {
+    transport::Buffer buffer;
+    Path path = Path::kPush;
+    const transport::Provider* provider = nullptr;
+  };
+
+  Result<Cluster::PeerPtr> owner(const BlobId& id, std::chrono::milliseconds timeout);
+  Result<Cluster::PeerPtr> node_or_any(std::uint64_t node);
+  Result<transport::Reply> ask(const BlobId& id, transport::Request request);
+  Result<DRef> set_in_parts(transport::Peer& peer, std::span<const std::byte> bytes,
+                            const SetOptions& options);
+  Result<Fetched> fetch(const DRef& ref, std::uint64_t offset, std::uint64_t bytes,
+                        const GetOptions& options);
+  Status push(transport::Peer& peer, const transport::Request& first, const transport::Buffer& into,
+              std::uint64_t bytes, std::chrono::milliseconds timeout);
+
+  Cluster& cluster_;
+};
+
+}  // namespace mempool

@@ -1,0 +1,227 @@
+#include "api/server.h"
+
+#include <map>
+#include <mutex>
+
+#include "api/blob_file.h"
+#include "api/identity.h"
+#include "transport/frame.h"
+
+namespace mempool {
+
+using transport::error_reply;
+using transport::Hello;
+using transport::Op;
+using transport::Reply;
+using transport::Request;
+
+namespace {
+
+/// A result as the reply to a request: `fill` puts the value in.
+template <class T, class Fill>
+Reply reply_with(Result<T> result, Fill fill) {
+  if (!result) return error_reply(result.error());
+  Reply reply;
+  fill(reply, *std::move(result));
+  return reply;
+}
+
+Reply reply_with(Status status) {
+  return status ? Reply{} : error_reply(status.error());
+}
+
+/// The part of a view that was asked for; the view stays pinned until the reply is sent.
+Reply reply_with_part(Result<View> view, const Request& request) {
+  if (!view) return error_reply(view.error());
+  const auto bytes = view->bytes();
+  if (request.offset > bytes.size() || bytes.size() - request.offset < request.length ||
+      request.length > transport::kMaxPayloadBytes)
+    return error_reply({Code::kInvalidArgument, "the part is outside the blob of " +
+                                                    std::to_string(bytes.size()) + " bytes"});
+  Reply reply;
+  reply.payload = bytes.subspan(request.offset, request.length);
+  reply.held = std::move(*view);
+  return reply;
+}
+
+class ServedSession final : public transport::SessionHandler {
+ public:
+  ServedSession(Server& server, Node& node, Cluster& cluster)
+      : server_(server), node_(node), cluster_(cluster) {}
+
+  Reply handle(Request& request) override;
+
+ private:
+  static constexpr std::size_t kMaxDrafts = 64;
+
+  /// A blob that this session is sending; ends with it.
+  struct Upload {
+    std::mutex mutex;
+    store::Store::Draft draft;
+    std::uint64_t length;
+    Status status;  // the first part that failed
+  };
+
+  Reply handle_blob(Request& request);
+  Reply set(const Request& request);
+  Reply set_begin(const Request& request);
+  Reply set_chunk(const Request& request);
+  Reply set_commit(const Request& request);
+  Reply read_file(const Request& request);
+  std::shared_ptr<Upload> upload(const BlobId& id);
+
+  Server& server_;
+  Node& node_;
+  Cluster& cluster_;
+  std::mutex mutex_;
+  std::map<std::uint64_t, std::shared_ptr<Upload>> uploads_;
+  std::uint64_t next_upload_ = 1;
+};
+
+Reply ServedSession::handle(Request& request) {
+  switch (request.op) {
+    case Op::kPing: return {};
+    case Op::kSet: return set(request);
+    case Op::kSetBegin: return set_begin(request);
+    case Op::kSetChunk: return set_chunk(request);
+    case Op::kSetCommit: return set_commit(request);
+    case Op::kReadFile: return read_file(request);
+    case Op::kNodes: {
+      Reply reply;
+      reply.nodes = cluster_.membership().members();
+      reply.nodes.insert(reply.nodes.begin(), server_.self());
+      return reply;
+    }
+    case Op::kStats:
+      return reply_with(server_.stats(), [](Reply& r, Stats s) { r.stats = std::move(s); });
+    case Op::kAdopt:
+      return reply_with(node_.adopt(request.file, request.options),
+                        [](Reply& r, DRef ref) { r.ref = ref; });
+    default: return handle_blob(request);
+  }
+}
+
+Reply ServedSession::handle_blob(Request& request) {
+  if (auto same = check_identity(request.blob, node_.life()); !same)
+    return error_reply(same.error());
+  const DRef ref{request.blob, request.length, {}};
+  const auto object = request.blob.object;
+  switch (request.op) {
+    case Op::kLocate:
+      return reply_with(node_.locate(object), [](Reply& r, DRef found) { r.ref = found; });
+    case Op::kRead: return reply_with_part(node_.get_for_push(object, request.offset), request);
+    case Op::kDelete: return reply_with(node_.remove(ref));
+    case Op::kToDisk:
+      return reply_with(node_.to_disk(ref, request.release),
+                        [](Reply& r, FileRef file) { r.file = std::move(file); });
+    case Op::kPrefetch: return reply_with(node_.prefetch(ref));
+    case Op::kInspect:
+      return reply_with(node_.inspect(ref), [](Reply& r, BlobInfo info) {
+        r.ref = info.ref;
+        r.info = std::move(info);
+      });
+    default:
+      return error_reply({Code::kUnsupported, "this node does not know operation " +
+                                                  std::to_string(static_cast<int>(request.op))});
+  }
+}
+
+// ---- sets ----
+
+Reply ServedSession::set(const Request& request) {
+  if (request.length != request.payload.size())
+    return error_reply({Code::kProtocol, "a set carried another length than it said"});
+  SetOptions options = request.options;
+  options.timeout_ms = request.timeout_ms;
+  return reply_with(node_.set(request.payload, options), [](Reply& r, DRef ref) { r.ref = ref; });
+}
+
+Reply ServedSession::set_begin(const Request& request) {
+  {
+    std::lock_guard lock(mutex_);
+    if (uploads_.size() >= kMaxDrafts)
+      return error_reply({Code::kLimit, "a session may send " + std::to_string(kMaxDrafts) +
+                                            " large blobs at once"});
+  }
+  auto draft = node_.begin(request.length, request.options, request.timeout_ms);
+  if (!draft) return error_reply(draft.error());
+  auto begun = std::shared_ptr<Upload>(new Upload{{}, std::move(*draft), request.length, {}});
+  std::lock_guard lock(mutex_);
+  Reply reply;
+  reply.ref.id.object = next_upload_++;
+  uploads_.emplace(reply.ref.id.object, std::move(begun));
+  return reply;
+}
+
+std::shared_ptr<ServedSession::Upload> ServedSession::upload(const BlobId& id) {
+  std::lock_guard lock(mutex_);
+  const auto found = uploads_.find(id.object);
+  return found == uploads_.end() ? nullptr : found->second;
+}
+
+Reply ServedSession::set_chunk(const Request& request) {
+  auto target = upload(request.blob);
+  if (!target) return error_reply({Code::kProtocol, "a part came for no set that was begun"});
+  std::lock_guard lock(target->mutex);
+  if (target->status) target->status = target->draft.append(request.payload);
+  return reply_with(target->status);
+}
+
+Reply ServedSession::set_commit(const Request& request) {
+  auto target = upload(request.blob);
+  if (!target) return error_reply({Code::kProtocol, "a commit came for no set that was begun"});
+  {
+    std::lock_guard lock(mutex_);
+    uploads_.erase(request.blob.object);
+  }
+  std::lock_guard lock(target->mutex);
+  if (!target->status) return error_reply(target->status.error());
+  return reply_with(target->draft.commit(), [&](Reply& r, const store::Placed& placed) {
+    r.ref = node_.ref_of(placed, target->length);
+  });
+}
+
+// ---- files ----
+
+/// Only files that this node wrote, in this life or an earlier one, and that are what they should be:
+/// a peer cannot read anything else through it.
+Reply ServedSession::read_file(const Request& request) {
+  if (request.file.id.cluster != node_.life().cluster || request.file.id.node != node_.life().node)
+    return error_reply({Code::kNotFound, "the file was written by another node"});
+  return reply_with_part(map_blob_file(request.file), request);
+}
+
+}  // namespace
+
+Server::Server(Node& node, Cluster& cluster, std::unique_ptr<transport::Listener> listener)
+    : node_(node), cluster_(cluster), listener_(std::move(listener)) {
+  listener_->serve(*this);
+}
+
+Result<transport::Accepted> Server::accept(const Hello& peer) {
+  const Hello& mine = cluster_.hello();
+  if (peer.cluster != mine.cluster)
+    return fail(Code::kWrongCluster, "this node belongs to cluster \"" +
+                                         cluster_.options().cluster + "\", the peer to another");
+  if (!peer.address.empty())
+    cluster_.heard_of({peer.node, peer.address, peer.incarnation, false, {}});
+  transport::Accepted accepted{mine, std::make_unique<ServedSession>(*this, node_, cluster_)};
+  accepted.hello.members = cluster_.membership().members();
+  return accepted;
+}
+
+Result<Stats> Server::stats() {
+  auto stats = node_.stats(0);
+  if (stats) {
+    stats->sessions = listener_->sessions();
+    stats->requests_served = listener_->requests_served();
+  }
+  return stats;
+}
+
+NodeInfo Server::self() const {
+  const Hello& mine = cluster_.hello();
+  return {mine.node, mine.address, mine.incarnation, true, cluster_.fabrics().listening()};
+}
+
+}  // namespace mempool

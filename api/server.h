@@ -1,0 +1,32 @@
+// Server: what a node does for its peers - checks who they are, and answers their requests with Node.
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "api/cluster.h"
+#include "api/node.h"
+#include "transport/listener.h"
+#include "transport/service.h"
+
+namespace mempool {
+
+class Server final : public transport::Service {
+ public:
+  /// Answers from now on; `node` and `cluster` outlive it.
+  Server(Node& node, Cluster& cluster, std::unique_ptr<transport::Listener> listener);
+
+  Result<transport::Accepted> accept(const transport::Hello& peer) override;
+  void close() { listener_->close(); }
+
+  /// The node's counters with the server's.
+  Result<Stats> stats();
+  NodeInfo self() const;
+
+ private:
+  Node& node_;
+  Cluster& cluster_;
+  std::unique_ptr<transport::Listener> listener_;
+};
+
+}  // namespace mempool

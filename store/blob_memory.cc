@@ -1,0 +1,102 @@
+// A blob's memory: its header's life, as a one-sided reader sees it, and the way back to the arena.
+#include <atomic>
+#include <new>
+
+#include "store/store_state.h"
+
+namespace mempool::store {
+namespace {
+
+BlobHeader& header_at(std::byte* memory) {
+  return *reinterpret_cast<BlobHeader*>(memory);
+}
+
+// ThreadSanitizer knows no fences; the exchange before it orders what it can see.
+void full_fence() {
+#ifndef __SANITIZE_THREAD__
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+#endif
+}
+
+}  // namespace
+
+void open_header(std::byte* memory) noexcept {
+  auto* header = ::new (memory) BlobHeader;
+  std::atomic_ref(header->magic).store(0, std::memory_order_relaxed);
+}
+
+void publish_header(std::byte* memory, std::uint64_t object, std::uint64_t length,
+                    std::uint64_t generation) noexcept {
+  BlobHeader& header = header_at(memory);
+  std::atomic_ref(header.object).store(object, std::memory_order_relaxed);
+  std::atomic_ref(header.generation).store(generation, std::memory_order_relaxed);
+  std::atomic_ref(header.length).store(length, std::memory_order_relaxed);
+  header.flags = 0;
+  for (std::uint64_t& word : header.reserved) word = 0;
+  // Last: whoever sees the magic sees the rest, payload included.
+  std::atomic_ref(header.magic).store(BlobHeader::kMagic, std::memory_order_release);
+}
+
+std::uint64_t generation_of(const std::byte* memory) noexcept {
+  return reinterpret_cast<const BlobHeader*>(memory)->generation;
+}
+
+void Store::State::mark_dead(std::byte* memory) noexcept {
+  // 0 is in no reference: it stands for "no hint".
+  std::atomic_ref(header_at(memory).generation).exchange(0, std::memory_order_seq_cst);
+  full_fence();
+}
+
+void Store::State::retire(std::byte* memory, std::uint64_t length) noexcept {
+  mark_dead(memory);
+  const auto bytes = static_cast<std::size_t>(memory_bytes(length));
+  if (!options.exposed) {
+    arena->deallocate(memory, bytes);
+    return;
+  }
+  quarantine.push({memory, bytes, boot_time_ns()});
+}
+
+void Store::State::drain_quarantine(std::size_t at_most) {
+  if (quarantine.empty()) return;
+  const std::uint64_t now = boot_time_ns();
+  for (; at_most != 0; --at_most) {
+    const auto item = quarantine.pop_expired(now);
+    if (!item) return;
+    arena->deallocate(item->memory, item->bytes);
+  }
+}
+
+void Store::State::place(Entry& entry, const std::byte* data, std::uint32_t where) {
+  entry.data = data;
+  entry.flags |= where;
+  table.push_most_recent(entry);
+  ++blobs_in_memory;
+}
+
+void Store::State::drop_memory(Entry& entry, Mappings& mappings) {
+  // Marked before it is unlinked: from the mark on no reader accepts it.
+  if (entry.in_arena())
+    retire(memory_of(entry), entry.length);
+  else
+    mappings.push_back(std::move(entry.cold->mapping));
+  table.unlink(entry);
+  payload_bytes -= entry.length;
+  --blobs_in_memory;
+  entry.data = nullptr;
+  entry.flags &= ~(Entry::kInArena | Entry::kMapped | Entry::kSpareFile);
+  entry.released.fetch_and(~Entry::kLetGo, std::memory_order_relaxed);
+}
+
+void Store::State::reclaim(Entry& entry, Mappings& mappings) noexcept {
+  if (entry.in_memory()) {
+    if (entry.in_arena())
+      retire(memory_of(entry), entry.length);
+    else
+      mappings.push_back(std::move(entry.cold->mapping));
+    payload_bytes -= entry.length;
+  }
+  table.release(entry);
+}
+
+}  // namespace mempool::store

@@ -1,0 +1,313 @@
+#include "store/store.h"
+
+#include <cerrno>
+#include <cstring>
+#include <ctime>
+#include <utility>
+
+#include <sys/random.h>
+
+#include "store/store_state.h"
+
+namespace mempool::store {
+namespace {
+
+constexpr std::uint64_t kMebibyte = 1ULL << 20;
+// Below it, an allocator's size classes take more than a small limit's payload.
+constexpr std::uint64_t kLeastCapacity = 8 * kMebibyte;
+// Half of the address space that user programs have on 64-bit machines.
+constexpr std::uint64_t kLargestLimit = 1ULL << 45;
+
+// The arena takes a region in one piece only if its size is 2^k times 1, 1.25, 1.5 or 1.75. Pages
+// that are never touched take no memory, so that the rounding costs addresses only.
+std::uint64_t round_to_class(std::uint64_t bytes) {
+  const std::uint64_t step = std::bit_floor(bytes) / 4;
+  return (bytes + step - 1) / step * step;
+}
+
+std::uint64_t quarantine_budget(const StoreOptions& options) {
+  if (!options.exposed) return 0;
+  return std::max(64 * kMebibyte, options.max_memsize / 4);
+}
+
+std::uint64_t capacity(const StoreOptions& options) {
+  const std::uint64_t payload = options.max_memsize + options.max_memsize / 2;
+  return round_to_class(std::max(payload, kLeastCapacity) + quarantine_budget(options));
+}
+
+Status check(const StoreOptions& options) {
+  if (options.max_memsize == 0)
+    return fail(Code::kInvalidArgument,
+                "max_memsize is 0: a pool needs a memory limit of a byte or more");
+  if (options.max_memsize > kLargestLimit)
+    return fail(Code::kInvalidArgument, "max_memsize of " + std::to_string(options.max_memsize) +
+                                            " bytes is more than a process can address");
+  if (options.policy != Policy::kLru && options.policy != Policy::kMru)
+    return fail(Code::kInvalidArgument, "unknown eviction policy " +
+                                            std::to_string(static_cast<unsigned>(options.policy)) +
+                                            ": use kLru or kMru");
+  return {};
+}
+
+std::uint64_t random_seed() {
+  std::uint64_t seed = 0;
+  // Without entropy (very early in a boot) the time still makes two lives differ.
+  if (::getrandom(&seed, sizeof(seed), 0) != static_cast<ssize_t>(sizeof(seed)))
+    seed = boot_time_ns();
+  return seed;
+}
+
+}  // namespace
+
+std::uint64_t boot_time_ns() noexcept {
+  timespec now{};
+  ::clock_gettime(CLOCK_BOOTTIME, &now);
+  return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000ULL +
+         static_cast<std::uint64_t>(now.tv_nsec);
+}
+
+Deadline deadline_after(std::uint32_t timeout_ms) {
+  return std::chrono::steady_clock::now() + std::chrono::milliseconds(timeout_ms);
+}
+
+std::string blob_name(std::uint64_t object) {
+  return "blob " + std::to_string(object);
+}
+
+tl::unexpected<Error> no_blob(std::uint64_t object) {
+  return fail(Code::kNotFound, "no " + blob_name(object));
+}
+
+Store::State::State(const StoreOptions& store_options, std::unique_ptr<Disk> store_disk,
+                    Region region, std::unique_ptr<Arena> region_arena,
+                    std::uint64_t quarantine_bytes)
+    : options(store_options),
+      quarantine(quarantine_bytes, std::uint64_t{store_options.quarantine_ms} * 1'000'000ULL),
+      disk(std::move(store_disk)),
+      arena(std::move(region_arena)),
+      generation_seed(random_seed()) {
+  regions.push_back(std::move(region));
+}
+
+Store::Store(std::unique_ptr<State> state) noexcept : state_(std::move(state)) {}
+
+Result<std::unique_ptr<Store>> Store::create(const StoreOptions& options,
+                                             std::unique_ptr<Disk> disk) {
+  if (auto checked = check(options); !checked) return forward_error(std::move(checked));
+  auto region = Region::create(capacity(options));
+  if (!region) return forward_error(std::move(region));
+  auto arena = make_arena(region->bytes());
+  if (!arena) return forward_error(std::move(arena));
+  auto state = std::make_unique<State>(options, std::move(disk), std::move(*region),
+                                       std::move(*arena), quarantine_budget(options));
+  return std::unique_ptr<Store>(new Store(std::move(state)));
+}
+
+Store::~Store() {
+  // With views alive the last of them deletes the state.
+  if (state_->abandon()) static_cast<void>(state_.release());
+}
+
+bool Store::State::abandon() {
+  const std::lock_guard lock(mutex);
+  for (std::uint32_t slot = 0; slot < table.slots(); ++slot) {
+    Entry& entry = table.at(slot);
+    if (entry.id != 0 && entry.cold != nullptr) entry.cold->file.reset();
+    // Those that are marked already wait for their last view, too.
+    const bool dead = (entry.released.load(std::memory_order_acquire) & Entry::kDead) != 0;
+    if (dead ? !entry.pinned() : entry.mark_dead()) continue;
+    // Out of the order, as every deleted entry is: its last view reclaims it.
+    if (entry.id != 0 && entry.in_memory()) table.unlink(entry);
+    entry.id = 0;
+    ++abandoned_pins;
+  }
+  abandoned = abandoned_pins != 0;
+  if (abandoned) disk.reset();
+  return abandoned;
+}
+
+const std::vector<Region>& Store::regions() const noexcept {
+  return state_->regions;
+}
+
+std::size_t Store::overhead_bytes() noexcept {
+  return sizeof(BlobHeader) + sizeof(Entry);
+}
+
+// ---- Pins ----
+
+View Store::State::pin(Entry& entry) {
+  entry.pin();
+  table.touch(entry);
+  const Path path = entry.in_arena() ? Path::kInProcess : Path::kMappedFile;
+  return View({entry.data, entry.length}, path, &State::unpin, this, &entry);
+}
+
+void Store::State::unpin(void* owner, void* item) noexcept {
+  Entry& entry = *static_cast<Entry*>(item);
+  const auto before = entry.released.fetch_sub(Entry::kOnePin, std::memory_order_acq_rel);
+  if ((before & (Entry::kDead | Entry::kLetGo)) == 0) [[likely]]
+    return;
+  const bool dead = (before & Entry::kDead) != 0;
+  // With others left, a dead entry is no longer ours to look at.
+  if (dead && before / Entry::kOnePin != 1) return;
+  static_cast<State*>(owner)->unpin_last(entry, dead);
+}
+
+void Store::State::unpin_last(Entry& entry, bool dead) noexcept {
+  Mappings mappings;
+  bool last_of_all = false;
+  {
+    const std::lock_guard lock(mutex);
+    if (dead) {
+      reclaim(entry, mappings);
+      last_of_all = abandoned && --abandoned_pins == 0;
+    } else if (entry.id != 0 && (entry.released.load() & Entry::kLetGo) != 0 && evictable(entry)) {
+      // The slot may hold another blob by now; if that one is to be let go, so be it.
+      let_go(entry, mappings);
+    }
+  }
+  mappings.clear();
+  if (last_of_all) delete this;
+}
+
+std::uint64_t Store::State::new_generation() noexcept {
+  for (;;) {
+    // splitmix64: the counter may be stepped by any thread, the mix makes it random.
+    std::uint64_t mixed = generation_seed.fetch_add(0x9E3779B97F4A7C15ULL);
+    mixed = (mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9ULL;
+    mixed = (mixed ^ (mixed >> 27)) * 0x94D049BB133111EBULL;
+    mixed ^= mixed >> 31;
+    if (mixed != 0) return mixed;
+  }
+}
+
+// ---- Reading ----
+
+Result<View> Store::get(std::uint64_t object) {
+  State& state = *state_;
+  Lock lock(state.mutex);
+  Entry* entry = state.table.find(object);
+  if (entry != nullptr && entry->in_memory()) [[likely]] {
+    ++state.hits;
+    return state.pin(*entry);
+  }
+  ++state.misses;
+  return state.get_slowly(object, lock);
+}
+
+Result<Location> Store::locate(std::uint64_t object) {
+  State& state = *state_;
+  const std::lock_guard lock(state.mutex);
+  Entry* entry = state.table.find(object);
+  if (entry == nullptr) {
+    ++state.misses;
+    return no_blob(object);
+  }
+  if (entry->in_memory()) state.table.touch(*entry);
+  Location location;
+  location.length = entry->length;
+  if (!entry->in_arena()) {
+    ++state.misses;
+    location.file = entry->cold->file->ref();
+    return location;
+  }
+  ++state.hits;
+  const std::byte* memory = memory_of(*entry);
+  location.hint.offset = static_cast<std::uint64_t>(memory - state.regions.front().bytes().data());
+  location.hint.generation = generation_of(memory);
+  return location;
+}
+
+void Store::touch(std::uint64_t object) noexcept {
+  State& state = *state_;
+  const std::lock_guard lock(state.mutex);
+  Entry* entry = state.table.find(object);
+  if (entry != nullptr && entry->in_memory()) state.table.touch(*entry);
+}
+
+// ---- Reports ----
+
+Result<BlobInfo> Store::inspect(std::uint64_t object) {
+  State& state = *state_;
+  const std::lock_guard lock(state.mutex);
+  Entry* entry = state.table.find(object);
+  if (entry == nullptr) return no_blob(object);
+  BlobInfo info;
+  info.ref.id.object = object;
+  info.ref.length = entry->length;
+  if (entry->in_arena()) {
+    const std::byte* memory = memory_of(*entry);
+    info.ref.hint.offset =
+        static_cast<std::uint64_t>(memory - state.regions.front().bytes().data());
+    info.ref.hint.generation = generation_of(memory);
+  }
+  if (entry->cold != nullptr) info.type_name = entry->cold->type_name;
+  info.in_memory = entry->in_memory();
+  info.on_disk = entry->has_file();
+  info.pins = entry->pins();
+  info.drop_on_evict = (entry->flags & Entry::kDropOnEvict) != 0;
+  info.retain = (entry->flags & Entry::kRetain) != 0;
+  if (info.on_disk) info.file = entry->cold->file->ref().path;
+  return info;
+}
+
+// In steps, so that gets are not held up by the size of the table.
+void Store::State::count_pinned(std::uint64_t& pinned) {
+  constexpr std::uint32_t kStep = 4096;
+  for (std::uint32_t slot = 0;;) {
+    const std::lock_guard lock(mutex);
+    const std::uint32_t end = std::min(table.slots(), slot + kStep);
+    for (; slot < end; ++slot) pinned += table.at(slot).pinned() ? 1 : 0;
+    if (slot >= table.slots()) return;
+  }
+}
+
+StoreStats Store::stats() const {
+  State& state = *state_;
+  StoreStats stats;
+  state.count_pinned(stats.pinned_blobs);
+  if (state.disk != nullptr) {
+    stats.disk_bytes = state.disk->used_bytes();
+    stats.max_disksize = state.disk->quota_bytes();
+  }
+  const std::lock_guard lock(state.mutex);
+  state.drain_quarantine(static_cast<std::size_t>(-1));
+  stats.payload_bytes = state.payload_bytes;
+  stats.max_memsize = state.options.max_memsize;
+  stats.capacity_bytes = state.regions.front().bytes().size();
+  stats.blobs = state.blobs;
+  stats.blobs_in_memory = state.blobs_in_memory;
+  stats.blobs_on_disk = state.blobs_on_disk;
+  stats.spilled_bytes = state.spilled_bytes;
+  stats.hits = state.hits;
+  stats.misses = state.misses;
+  stats.evictions = state.evictions;
+  stats.fragmentation_evictions = state.fragmentation_evictions;
+  stats.quarantined_bytes = state.quarantine.bytes();
+  return stats;
+}
+
+std::vector<std::uint64_t> Store::plan_eviction(std::uint64_t bytes) const {
+  State& state = *state_;
+  const std::uint64_t disk_room = state.disk_room();
+  const std::lock_guard lock(state.mutex);
+  if (bytes > state.options.max_memsize) return {};
+  const State::Plan plan = state.plan_room(bytes);
+  if (!plan.enough || plan.dirty_file_bytes > disk_room) return {};
+  std::vector<std::uint64_t> objects;
+  for (const Entry* victim : plan.victims) objects.push_back(victim->id);
+  return objects;
+}
+
+std::vector<std::uint64_t> Store::order() const {
+  State& state = *state_;
+  const std::lock_guard lock(state.mutex);
+  std::vector<std::uint64_t> objects;
+  for (Entry* entry = state.table.most_recent(); entry != nullptr;
+       entry = state.table.older(*entry))
+    objects.push_back(entry->id);
+  return objects;
+}
+
+}  // namespace mempool::store

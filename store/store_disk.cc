@@ -1,0 +1,325 @@
+// Moves between memory and disk. One thread at a time moves a blob: it opens a transition, does the
+// I/O without the table lock, and closes it with a result that those who wait for the same get too.
+#include <cstring>
+#include <utility>
+
+#include "store/store_state.h"
+
+namespace mempool::store {
+namespace {
+
+using Mapping = std::shared_ptr<const DiskMapping>;
+
+void release_mapping(void* owner, void*) noexcept {
+  delete static_cast<Mapping*>(owner);
+}
+
+// A view of a mapping that is not kept: it holds the mapping itself.
+View view_of(Mapping mapping) {
+  const auto payload = mapping->payload();
+  auto holder = std::make_unique<Mapping>(std::move(mapping));
+  return View(payload, Path::kMappedFile, &release_mapping, holder.release(), nullptr);
+}
+
+}  // namespace
+
+std::shared_ptr<Transition> Store::State::open_transition(Entry& entry, Transition::Kind kind) {
+  auto transition = std::make_shared<Transition>();
+  transition->kind = kind;
+  entry.cold_part().transition = transition;
+  return transition;
+}
+
+void Store::State::close_transition(Entry& entry, Status result) {
+  const auto transition = std::move(entry.cold->transition);
+  transition->result = std::move(result);
+  transition->done = true;
+  transition->finished.notify_all();
+}
+
+void Store::State::wait_for(Lock& lock, const std::shared_ptr<Transition>& transition) {
+  transition->finished.wait(lock, [&transition] { return transition->done; });
+}
+
+// ---- On disk -> mapped ----
+
+Result<View> Store::State::get_slowly(std::uint64_t object, Lock& lock) {
+  for (;;) {
+    Entry* entry = table.find(object);
+    if (entry == nullptr) return no_blob(object);
+    if (entry->in_memory()) return pin(*entry);
+    if (!entry->moving()) return map_and_pin(*entry, lock);
+    const auto transition = entry->cold->transition;
+    wait_for(lock, transition);
+    if (transition->kind != Transition::Kind::kMap) continue;
+    if (!transition->result) return tl::unexpected<Error>(transition->result.error());
+    if (transition->mapping != nullptr) return view_of(transition->mapping);
+  }
+}
+
+Result<Mapping> Store::State::map_file(Entry& entry) {
+  auto mapping = entry.cold->file->map();
+  if (mapping && (*mapping)->payload().size() != entry.length)
+    return fail(Code::kCorrupt, entry.cold->file->ref().path + " does not hold a blob of " +
+                                    std::to_string(entry.length) + " bytes");
+  return mapping;
+}
+
+// Without room in memory the blob is shown all the same, from a mapping that is not kept.
+Result<View> Store::State::map_and_pin(Entry& entry, Lock& lock) {
+  const auto transition = open_transition(entry, Transition::Kind::kMap);
+  lock.unlock();
+  auto mapping = map_file(entry);
+  const bool kept = mapping && reserve(entry.length, nullptr);
+  lock.lock();
+  if (!mapping) {
+    close_transition(entry, tl::unexpected<Error>(mapping.error()));
+    return forward_error(std::move(mapping));
+  }
+  if (!kept) {
+    transition->mapping = *mapping;
+    close_transition(entry, {});
+    return view_of(std::move(*mapping));
+  }
+  place(entry, (*mapping)->payload().data(), Entry::kMapped);
+  entry.cold->mapping = std::move(*mapping);
+  close_transition(entry, {});
+  return pin(entry);
+}
+
+// Counts `length` against the limit, evicting others if need be; never by waiting for more than
+// that.
+bool Store::State::reserve(std::uint64_t length, Error* error) {
+  if (length > options.max_memsize) {
+    if (error != nullptr) *error = {Code::kNoSpace, "it is larger than max_memsize"};
+    return false;
+  }
+  {
+    const std::lock_guard lock(mutex);
+    if (try_reserve(length)) return true;
+  }
+  Error failure{Code::kNoSpace, "no room can be made in memory"};
+  const Room made = make_room(length, deadline_after(kDefaultTimeoutMs), failure);
+  if (made != Room::kReserved && error != nullptr) *error = std::move(failure);
+  return made == Room::kReserved;
+}
+
+// ---- In memory -> on disk ----
+
+// Called inside a transition, without the table lock.
+Result<std::shared_ptr<DiskFile>> Store::State::write_file(Entry& entry, bool retain) {
+  const std::span payload(entry.data, entry.length);
+  auto writer = disk->create(BlobTable::id_of(entry), entry.length, entry.cold->type_name, retain);
+  if (!writer) return forward_error(std::move(writer));
+  if (!payload.empty()) {
+    if (auto written = (*writer)->append(payload); !written)
+      return forward_error(std::move(written));
+  }
+  return (*writer)->finish();
+}
+
+void Store::State::attach_file(Entry& entry, std::shared_ptr<DiskFile> file) {
+  entry.cold_part().file = std::move(file);
+  ++blobs_on_disk;
+}
+
+// Frees the memory of a blob that has a file; if it is pinned, its last view does so, and until
+// then it stands where it would be evicted first.
+void Store::State::let_go(Entry& entry, Mappings& mappings) {
+  if (!entry.in_memory() || !entry.has_file()) return;
+  // Marked before it is looked at: a view that ends in between sees the mark, or is seen.
+  entry.released.fetch_or(Entry::kLetGo, std::memory_order_acq_rel);
+  if (!entry.pinned()) {
+    drop_memory(entry, mappings);
+    return;
+  }
+  table.unlink(entry);
+  if (options.policy == Policy::kLru)
+    table.push_least_recent(entry);
+  else
+    table.push_most_recent(entry);
+}
+
+Result<FileRef> Store::write_to_disk(std::uint64_t object, bool release) {
+  State& state = *state_;
+  Mappings mappings;  // goes after the lock
+  Lock lock(state.mutex);
+  for (;;) {
+    Entry* entry = state.table.find(object);
+    if (entry == nullptr) return no_blob(object);
+    if (entry->moving()) {
+      const auto transition = entry->cold->transition;
+      State::wait_for(lock, transition);
+      if (transition->kind == Transition::Kind::kWrite && !transition->result)
+        return tl::unexpected<Error>(transition->result.error());
+      continue;
+    }
+    if (!entry->has_file()) {
+      if (auto written = state.write(*entry, lock); !written)
+        return forward_error(std::move(written));
+    }
+    entry->flags &= ~Entry::kSpareFile;  // somebody knows of it now
+    FileRef file = entry->cold->file->ref();
+    if (release) state.let_go(*entry, mappings);
+    return file;
+  }
+}
+
+Status Store::State::write(Entry& entry, Lock& lock) {
+  if (disk == nullptr) return fail(Code::kUnsupported, "this pool has no disk");
+  const bool retain = (entry.flags & Entry::kRetain) != 0;
+  open_transition(entry, Transition::Kind::kWrite);
+  lock.unlock();
+  auto file = write_file(entry, retain);
+  lock.lock();
+  if (!file) {
+    close_transition(entry, tl::unexpected<Error>(file.error()));
+    return forward_error(std::move(file));
+  }
+  attach_file(entry, std::move(*file));
+  close_transition(entry, {});
+  return {};
+}
+
+// ---- On disk or mapped -> in the arena ----
+
+Status Store::load(std::uint64_t object) {
+  State& state = *state_;
+  Lock lock(state.mutex);
+  for (;;) {
+    Entry* entry = state.table.find(object);
+    if (entry == nullptr) return no_blob(object);
+    if (entry->moving()) {
+      const auto transition = entry->cold->transition;
+      State::wait_for(lock, transition);
+      if (transition->kind == Transition::Kind::kLoad && !transition->result)
+        return tl::unexpected<Error>(transition->result.error());
+      continue;
+    }
+    if (entry->in_arena() || (entry->in_memory() && entry->pinned())) {
+      // A mapped blob stays mapped while somebody looks at it: it is in memory, which is what
+      // counts.
+      entry->released.fetch_and(~Entry::kLetGo, std::memory_order_relaxed);
+      state.table.touch(*entry);
+      return {};
+    }
+    return entry->in_memory() ? state.load_mapped(*entry, lock) : state.load_file(*entry, lock);
+  }
+}
+
+// Called inside a transition, without the table lock.
+std::byte* Store::State::allocate_for_load(std::uint64_t length) {
+  bool spent = false;
+  {
+    const std::lock_guard lock(mutex);
+    drain_quarantine(static_cast<std::size_t>(-1));
+    spent = quarantine.spent();
+  }
+  std::byte* memory = spent ? nullptr : arena->allocate(memory_bytes(length));
+  if (memory == nullptr)
+    memory = allocate_patiently(memory_bytes(length), deadline_after(kDefaultTimeoutMs));
+  if (memory != nullptr) open_header(memory);
+  return memory;
+}
+
+// The length is counted already, for the mapping.
+Status Store::State::load_mapped(Entry& entry, Lock& lock) {
+  const std::uint64_t object = entry.id;
+  Mapping mapping;  // goes after the lock
+  open_transition(entry, Transition::Kind::kLoad);
+  lock.unlock();
+  std::byte* memory = allocate_for_load(entry.length);
+  if (memory != nullptr && entry.length != 0)
+    std::memcpy(memory + sizeof(BlobHeader), entry.data, entry.length);
+  lock.lock();
+  Status result;
+  if (memory == nullptr) {
+    result = fail(Code::kNoSpace, "no extent of memory for " + blob_name(object));
+  } else if (entry.pinned()) {
+    arena->deallocate(memory, memory_bytes(entry.length));
+    table.touch(entry);
+  } else {
+    publish_header(memory, object, entry.length, new_generation());
+    mapping = std::move(entry.cold->mapping);
+    entry.data = memory + sizeof(BlobHeader);
+    entry.flags = (entry.flags & ~Entry::kMapped) | Entry::kInArena;
+    table.touch(entry);
+  }
+  close_transition(entry, result);
+  lock.unlock();
+  return result;
+}
+
+Status Store::State::load_file(Entry& entry, Lock& lock) {
+  const std::uint64_t object = entry.id;
+  open_transition(entry, Transition::Kind::kLoad);
+  lock.unlock();
+  std::byte* memory = nullptr;
+  Status result = read_file(entry, memory);
+  lock.lock();
+  if (result) {
+    publish_header(memory, object, entry.length, new_generation());
+    place(entry, memory + sizeof(BlobHeader), Entry::kInArena);
+  }
+  close_transition(entry, result);
+  return result;
+}
+
+// Called inside a transition, without the table lock. On success `memory` holds the payload, and
+// its length is counted.
+Status Store::State::read_file(Entry& entry, std::byte*& memory) {
+  const std::uint64_t length = entry.length;
+  Error error;
+  if (!reserve(length, &error))
+    return fail(error.code, "loading " + blob_name(entry.id) + ": " + error.message);
+  memory = allocate_for_load(length);
+  if (memory == nullptr) {
+    unreserve(length);
+    return fail(Code::kNoSpace, "no extent of memory for " + blob_name(entry.id));
+  }
+  auto read = entry.cold->file->read({memory + sizeof(BlobHeader), length});
+  if (read) return {};
+  // Straight back: nobody was ever told of a location in it.
+  arena->deallocate(memory, memory_bytes(length));
+  unreserve(length);
+  return read;
+}
+
+// ---- Deleting ----
+
+Status Store::remove(std::uint64_t object) {
+  State& state = *state_;
+  Mappings mappings;
+  std::shared_ptr<DiskFile> file;
+  {
+    Lock lock(state.mutex);
+    Entry* entry = state.table.find(object);
+    while (entry != nullptr && entry->moving()) {
+      State::wait_for(lock, std::shared_ptr(entry->cold->transition));
+      entry = state.table.find(object);
+    }
+    if (entry == nullptr) return no_blob(object);
+    file = state.unlink(*entry);
+    // Exactly one of this and the last view finds that nobody else is left.
+    if (entry->mark_dead()) state.reclaim(*entry, mappings);
+  }
+  if (file == nullptr) return {};
+  return file->remove();
+}
+
+// From here on nobody finds the blob. What comes back is the file to remove, if any.
+std::shared_ptr<DiskFile> Store::State::unlink(Entry& entry) {
+  if (entry.in_arena()) mark_dead(memory_of(entry));
+  if (entry.in_memory()) {
+    table.unlink(entry);
+    --blobs_in_memory;
+  }
+  entry.id = 0;
+  --blobs;
+  if (!entry.has_file()) return nullptr;
+  --blobs_on_disk;
+  if ((entry.flags & (Entry::kRetain | Entry::kAdopted)) != 0) return nullptr;
+  return std::move(entry.cold->file);
+}
+
+}  // namespace mempool::store

@@ -1,0 +1,193 @@
+// Making room: which blobs leave memory, in which order, and what happens when one cannot.
+#include <algorithm>
+#include <utility>
+
+#include "store/store_state.h"
+
+namespace mempool::store {
+
+// Under the table lock. The victims come in the policy's order, and no more than needed. What has a
+// file, and what may be discarded, costs no disk; without a disk only those can go.
+Store::State::Plan Store::State::plan_room(std::uint64_t length) {
+  Plan plan;
+  const std::uint64_t limit = options.max_memsize;
+  const std::uint64_t needed =
+      length <= limit - payload_bytes ? 0 : payload_bytes - (limit - length);
+  std::uint64_t found = 0;
+  for (Entry* entry = first_victim(); entry != nullptr && found < needed;
+       entry = next_victim(*entry)) {
+    if (entry->pinned() || entry->length == 0) continue;
+    if (entry->moving()) {
+      const auto& transition = entry->cold->transition;
+      if (transition->kind == Transition::Kind::kWrite) plan.writing = transition;
+      continue;
+    }
+    const bool dirty = entry->must_be_written();
+    if (dirty && disk == nullptr) continue;
+    if (dirty) plan.dirty_file_bytes += entry->length + disk->overhead_bytes();
+    plan.victims.push_back(entry);
+    found += entry->length;
+  }
+  plan.enough = found >= needed;
+  return plan;
+}
+
+// Its memory goes; without a file the blob goes with it.
+void Store::State::evict(Entry& entry, Mappings& mappings) {
+  const bool discarded = !entry.has_file();
+  drop_memory(entry, mappings);
+  ++evictions;
+  if (!discarded) return;
+  --blobs;
+  table.release(entry);
+}
+
+Store::State::Room Store::State::make_room(std::uint64_t length, Deadline deadline, Error& error) {
+  const std::lock_guard room(room_mutex);
+  std::vector<std::uint64_t> spare;
+  const Room made = make_room_locked(length, deadline, error, spare);
+  if (made == Room::kReserved)
+    keep_spare_files(spare);
+  else
+    remove_spare_files(spare);
+  return made;
+}
+
+// Plans, writes what the plan lacks files of, and plans again, because meanwhile blobs are read,
+// pinned and deleted. When everything planned can go at once, it goes, and the room is reserved
+// under the same lock, so that nobody else takes it.
+Store::State::Room Store::State::make_room_locked(std::uint64_t length, Deadline deadline,
+                                                  Error& error, std::vector<std::uint64_t>& spare) {
+  for (;;) {
+    const std::uint64_t room_on_disk = disk_room();
+    Mappings mappings;  // goes after the lock
+    Lock lock(mutex);
+    const Plan plan = plan_room(length);
+    if (!plan.enough) {
+      if (plan.writing == nullptr) return Room::kNothingToEvict;
+      const auto written = [&plan] { return plan.writing->done; };
+      if (!plan.writing->finished.wait_until(lock, deadline, written)) return Room::kNothingToEvict;
+      continue;
+    }
+    if (plan.dirty_file_bytes > room_on_disk) return Room::kDiskFull;
+    if (plan.dirty_file_bytes == 0) {
+      for (Entry* victim : plan.victims) evict(*victim, mappings);
+      payload_bytes += length;
+      return Room::kReserved;
+    }
+    std::vector<std::uint64_t> dirty;
+    for (const Entry* victim : plan.victims) {
+      if (victim->must_be_written()) dirty.push_back(victim->id);
+    }
+    lock.unlock();
+    if (auto spilled = spill_all(dirty, spare); !spilled) {
+      error = std::move(spilled).error();
+      return Room::kFailed;
+    }
+  }
+}
+
+Status Store::State::spill_all(const std::vector<std::uint64_t>& objects,
+                               std::vector<std::uint64_t>& spare) {
+  for (const std::uint64_t object : objects) {
+    if (auto spilled = spill(object, spare); !spilled) return spilled;
+  }
+  return {};
+}
+
+// Writes the blob's file and keeps it in memory. No error if it is no victim any more: the next
+// plan sees that.
+Status Store::State::spill(std::uint64_t object, std::vector<std::uint64_t>& spare) {
+  Lock lock(mutex);
+  Entry* entry = table.find(object);
+  if (entry == nullptr || !entry->in_arena() || !entry->must_be_written() || !evictable(*entry))
+    return {};
+  const bool retain = (entry->flags & Entry::kRetain) != 0;
+  const auto transition = open_transition(*entry, Transition::Kind::kWrite);
+  lock.unlock();
+  auto file = write_file(*entry, retain);
+  lock.lock();
+  if (!file) {
+    close_transition(*entry, tl::unexpected<Error>(file.error()));
+    return forward_error(std::move(file));
+  }
+  attach_file(*entry, std::move(*file));
+  entry->flags |= Entry::kSpareFile;
+  spilled_bytes += entry->length;
+  spare.push_back(object);
+  close_transition(*entry, {});
+  return {};
+}
+
+void Store::State::keep_spare_files(const std::vector<std::uint64_t>& spare) {
+  if (spare.empty()) return;
+  const std::lock_guard lock(mutex);
+  for (const std::uint64_t object : spare) {
+    if (Entry* entry = table.find(object)) entry->flags &= ~Entry::kSpareFile;
+  }
+}
+
+// The room could not be made: what was written for it alone goes, so that nothing has changed.
+void Store::State::remove_spare_files(const std::vector<std::uint64_t>& spare) {
+  for (const std::uint64_t object : spare) {
+    Lock lock(mutex);
+    Entry* entry = table.find(object);
+    if (entry == nullptr || (entry->flags & Entry::kSpareFile) == 0 || entry->moving()) continue;
+    entry->flags &= ~Entry::kSpareFile;
+    const auto file = std::move(entry->cold->file);
+    --blobs_on_disk;
+    spilled_bytes -= entry->length;
+    // As a transition: nobody writes a new file of that name before the old one has gone.
+    const auto transition = open_transition(*entry, Transition::Kind::kWrite);
+    lock.unlock();
+    // A file that cannot be removed is the spill directory's to sweep; the blob is in memory.
+    static_cast<void>(file->remove());
+    lock.lock();
+    close_transition(*entry, {});
+  }
+}
+
+// The limit has room, but no extent of the arena is long enough: frees up to `bytes` of it in the
+// policy's order, as far as the disk takes them.
+void Store::State::evict_for_extent(std::uint64_t bytes) {
+  const std::lock_guard room(room_mutex);
+  const std::uint64_t room_on_disk = disk_room();
+  std::vector<std::uint64_t> spare;
+  const auto victims = extent_victims(bytes, room_on_disk);
+  // Best effort: what was written before an error can still go.
+  static_cast<void>(spill_all(victims, spare));
+  {
+    Mappings mappings;
+    const std::lock_guard lock(mutex);
+    for (const std::uint64_t object : victims) {
+      Entry* entry = table.find(object);
+      if (entry == nullptr || !entry->in_arena() || !evictable(*entry)) continue;
+      if (entry->must_be_written()) continue;
+      evict(*entry, mappings);
+      ++fragmentation_evictions;
+    }
+  }
+  keep_spare_files(spare);
+}
+
+std::vector<std::uint64_t> Store::State::extent_victims(std::uint64_t bytes,
+                                                        std::uint64_t room_on_disk) {
+  std::vector<std::uint64_t> victims;
+  std::uint64_t freed = 0;
+  const std::lock_guard lock(mutex);
+  for (Entry* entry = first_victim(); entry != nullptr && freed < bytes;
+       entry = next_victim(*entry)) {
+    if (!entry->in_arena() || !evictable(*entry)) continue;
+    if (entry->must_be_written()) {
+      if (disk == nullptr) continue;
+      const std::uint64_t file_bytes = entry->length + disk->overhead_bytes();
+      if (file_bytes > room_on_disk) continue;
+      room_on_disk -= file_bytes;
+    }
+    victims.push_back(entry->id);
+    freed += memory_bytes(entry->length);
+  }
+  return victims;
+}
+
+}  // namespace mempool::store

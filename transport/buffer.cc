@@ -1,0 +1,99 @@
+#include "transport/buffer.h"
+
+#include <sys/mman.h>
+
+#include <array>
+#include <bit>
+#include <cassert>
+#include <mutex>
+#include <new>
+
+namespace mempool::transport {
+namespace {
+
+constexpr std::size_t kClasses =
+    std::bit_width(BufferPool::kMaxPooledBytes) - std::bit_width(BufferPool::kMinBytes) + 1;
+
+std::size_t size_class(std::size_t capacity) {
+  return std::bit_width(capacity) - std::bit_width(BufferPool::kMinBytes);
+}
+
+void destroy(BufferBlock* block) noexcept {
+  block->registered.reset();
+  munmap(block->data, block->capacity_bytes);
+  delete block;
+}
+
+}  // namespace
+
+struct BufferPool::State {
+  std::mutex mutex;
+  std::array<BufferBlock*, kClasses> free{};
+  std::size_t idle_bytes = 0;
+  std::size_t idle_limit_bytes = 0;
+};
+
+Buffer::~Buffer() {
+  if (block_ && block_->references.fetch_sub(1, std::memory_order_acq_rel) == 1)
+    block_->pool->give_back(block_);
+}
+
+BufferPool::BufferPool(std::size_t idle_limit_bytes) : state_(std::make_unique<State>()) {
+  state_->idle_limit_bytes = idle_limit_bytes;
+}
+
+BufferPool::~BufferPool() { trim(); }
+
+Result<Buffer> BufferPool::take(std::size_t bytes) {
+  const bool pooled = bytes <= kMaxPooledBytes;
+  const std::size_t capacity = pooled ? std::bit_ceil(std::max(bytes, kMinBytes))
+                                      : (bytes + kMinBytes - 1) & ~(kMinBytes - 1);
+  if (pooled) {
+    std::lock_guard lock(state_->mutex);
+    auto*& head = state_->free[size_class(capacity)];
+    if (BufferBlock* block = head) {
+      head = block->next;
+      state_->idle_bytes -= capacity;
+      block->references.store(1, std::memory_order_relaxed);
+      return Buffer(block);
+    }
+  }
+  void* memory =
+      mmap(nullptr, capacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED)
+    return fail(Code::kLimit, "the system has no memory for a buffer of " +
+                                  std::to_string(capacity) + " bytes; read the blob in parts");
+  // A fork must not make the fabric's pages copy-on-write.
+  madvise(memory, capacity, MADV_DONTFORK);
+  auto* block = new BufferBlock;
+  block->data = static_cast<std::byte*>(memory);
+  block->capacity_bytes = capacity;
+  block->references.store(1, std::memory_order_relaxed);
+  block->pool = this;
+  return Buffer(block);
+}
+
+void BufferPool::give_back(BufferBlock* block) noexcept {
+  {
+    std::lock_guard lock(state_->mutex);
+    const bool keep = block->capacity_bytes <= kMaxPooledBytes &&
+                      state_->idle_bytes + block->capacity_bytes <= state_->idle_limit_bytes;
+    if (keep) {
+      auto*& head = state_->free[size_class(block->capacity_bytes)];
+      block->next = head;
+      head = block;
+      state_->idle_bytes += block->capacity_bytes;
+      return;
+    }
+  }
+  destroy(block);
+}
+
+void BufferPool::trim() noexcept {
+  std::lock_guard lock(state_->mutex);
+  for (auto*& head : state_->free)
+    while (head) destroy(std::exchange(head, head->next));
+  state_->idle_bytes = 0;
+}
+
+}  // namespace mempool::transport

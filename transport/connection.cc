@@ -1,0 +1,335 @@
+#include "transport/connection.h"
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <optional>
+#include <unordered_map>
+
+#include <asio/co_spawn.hpp>
+#include <asio/connect.hpp>
+#include <asio/detached.hpp>
+#include <asio/ip/tcp.hpp>
+#include <asio/post.hpp>
+#include <asio/steady_timer.hpp>
+#include <asio/write.hpp>
+
+#include "transport/address.h"
+#include "transport/io_thread.h"
+#include "transport/stream.h"
+
+namespace mempool::transport {
+
+using asio::ip::tcp;
+
+/// One request under way. Its memory is touched only by the I/O thread until `done`.
+struct Connection::Call::State {
+  Outgoing frame{{}, {}};
+  std::uint64_t id = 0;
+  std::span<std::byte> into;
+  std::shared_ptr<Connection::State> connection;
+
+  std::mutex mutex;
+  std::condition_variable finished;
+  bool done = false;
+  Result<Reply> result = fail(Code::kUnavailable, "not sent");
+
+  void finish(Result<Reply> outcome) {
+    std::lock_guard lock(mutex);
+    if (done) return;
+    result = std::move(outcome);
+    done = true;
+    finished.notify_all();
+  }
+};
+
+/// Everything below `alive` and `peer` belongs to the I/O thread.
+struct Connection::State : std::enable_shared_from_this<Connection::State> {
+  State(IoThread& thread, std::string where)
+      : io(thread.context()), address(std::move(where)), socket(io), pulse(io) {}
+
+  using CallPtr = std::shared_ptr<Call::State>;
+
+  asio::awaitable<Status> open(Hello mine);
+  asio::awaitable<Status> exchange_hellos(const Hello& mine);
+  asio::awaitable<void> receive();
+  asio::awaitable<Status> receive_reply(std::vector<std::byte>& scratch);
+  asio::awaitable<void> keep_alive();
+  void enqueue(CallPtr call);
+  void write_next();
+  void abandon(const CallPtr& call);
+  void end(const Error& why);
+
+  asio::io_context& io;
+  const std::string address;
+  std::atomic<bool> alive{false};
+  Hello peer;
+
+  tcp::socket socket;
+  asio::steady_timer pulse;
+  std::deque<CallPtr> queue;  // front is being written
+  std::unordered_map<std::uint64_t, CallPtr> pending;
+  CallPtr receiving;
+  std::uint64_t next_id = 1;
+  Clock::time_point last_heard{};
+  bool ended = false;
+  std::function<void()> lost;
+};
+
+// ---- connecting ----
+
+asio::awaitable<Status> Connection::State::open(Hello mine) {
+  auto where = parse_host_port(address);
+  if (!where) co_return forward_error(std::move(where));
+  asio::error_code error;
+  tcp::resolver resolver(io);
+  auto endpoints =
+      co_await resolver.async_resolve(where->host, std::to_string(where->port),
+                                      asio::redirect_error(asio::use_awaitable, error));
+  if (error)
+    co_return fail(Code::kUnavailable, "cannot resolve " + where->host + ": " + reason(error));
+  co_await asio::async_connect(socket, endpoints,
+                               asio::redirect_error(asio::use_awaitable, error));
+  if (error)
+    co_return fail(Code::kUnavailable, "cannot connect to " + address + ": " + reason(error) +
+                                           "; is a node running there?");
+  socket.set_option(tcp::no_delay(true), error);
+  co_return co_await exchange_hellos(mine);
+}
+
+asio::awaitable<Status> Connection::State::exchange_hellos(const Hello& mine) {
+  const Outgoing frame(encode(mine), {});
+  asio::error_code error;
+  co_await asio::async_write(socket, frame.buffers(),
+                             asio::redirect_error(asio::use_awaitable, error));
+  if (error)
+    co_return fail(Code::kUnavailable, address + " hung up in the hello: " + reason(error));
+  std::vector<std::byte> scratch;
+  auto received = co_await read_frame(socket, scratch);
+  if (!received)
+    co_return fail(received.error().code, address + ": " + received.error().message);
+  if (auto* refused = std::get_if<Reply>(&received->message))
+    co_return fail(refused->code == Code::kOk ? Code::kProtocol : refused->code,
+                   address + " refused: " + refused->message);
+  auto* hello = std::get_if<Hello>(&received->message);
+  if (!hello || received->payload_bytes != 0)
+    co_return fail(Code::kProtocol, address + " did not answer with a hello");
+  peer = std::move(*hello);
+  co_return Status{};
+}
+
+Result<std::shared_ptr<Connection>> Connection::connect(IoThread& io, const std::string& host_port,
+                                                        const Hello& mine,
+                                                        Clock::time_point deadline,
+                                                        std::function<void()> lost) {
+  struct Opening {
+    std::mutex mutex;
+    std::condition_variable finished;
+    std::optional<Status> status;
+  };
+  auto opening = std::make_shared<Opening>();
+  auto state = std::make_shared<State>(io, host_port);
+  state->lost = std::move(lost);
+  auto work = [](std::shared_ptr<State> s, Hello hello,
+                 std::shared_ptr<Opening> o) -> asio::awaitable<void> {
+    Status status = co_await s->open(std::move(hello));
+    if (status) {
+      s->alive = true;
+      s->last_heard = Clock::now();
+      asio::co_spawn(s->io, s->receive(), asio::detached);
+      asio::co_spawn(s->io, s->keep_alive(), asio::detached);
+    }
+    std::lock_guard lock(o->mutex);
+    o->status = std::move(status);
+    o->finished.notify_all();
+  };
+  asio::co_spawn(io.context(), work(state, mine, opening), asio::detached);
+
+  std::unique_lock lock(opening->mutex);
+  if (!opening->finished.wait_until(lock, deadline, [&] { return opening->status.has_value(); })) {
+    lock.unlock();
+    asio::post(io.context(),
+               [state] { state->end({Code::kTimeout, "gave up connecting"}); });
+    return fail(Code::kTimeout, host_port + " did not answer in time");
+  }
+  if (!*opening->status) return forward_error(std::move(*opening->status));
+  return std::shared_ptr<Connection>(new Connection(std::move(state)));
+}
+
+// ---- receiving ----
+
+asio::awaitable<Status> Connection::State::receive_reply(std::vector<std::byte>& scratch) {
+  auto received = co_await read_frame(socket, scratch);
+  if (!received) co_return forward_error(std::move(received));
+  last_heard = Clock::now();
+  auto* reply = std::get_if<Reply>(&received->message);
+  if (!reply) co_return fail(Code::kProtocol, "the peer sent something else than a reply");
+  reply->payload_bytes = received->payload_bytes;
+  CallPtr call;
+  if (auto found = pending.extract(reply->id)) call = std::move(found.mapped());
+  if (received->payload_bytes > 0) {
+    // A reply whose caller gave up still has to be drained.
+    std::vector<std::byte> drain;
+    std::span<std::byte> into;
+    if (call) {
+      into = call->into;
+    } else {
+      drain.resize(received->payload_bytes);
+      into = drain;
+    }
+    if (into.size() < received->payload_bytes) {
+      if (call) call->finish(fail(Code::kProtocol, "the peer sent more than was asked for"));
+      co_return fail(Code::kProtocol, "the peer sent more than was asked for");
+    }
+    receiving = call;
+    auto read = co_await read_exactly(socket, into.first(received->payload_bytes));
+    receiving = nullptr;
+    if (!read) {
+      if (call) call->finish(tl::unexpected(read.error()));
+      co_return read;
+    }
+    last_heard = Clock::now();
+  }
+  if (!call) co_return Status{};
+  if (reply->code == Code::kOk) {
+    call->finish(std::move(*reply));
+  } else {
+    call->finish(fail(reply->code, std::move(reply->message)));
+  }
+  co_return Status{};
+}
+
+asio::awaitable<void> Connection::State::receive() {
+  auto self = shared_from_this();
+  std::vector<std::byte> scratch;
+  for (;;) {
+    Status status = co_await receive_reply(scratch);
+    if (status) continue;
+    end(status.error());
+    co_return;
+  }
+}
+
+asio::awaitable<void> Connection::State::keep_alive() {
+  auto self = shared_from_this();
+  const auto lease = std::chrono::milliseconds(std::clamp(peer.lease_ms, 300U, 3'600'000U));
+  while (!ended) {
+    asio::error_code error;
+    pulse.expires_after(lease / 3);
+    co_await pulse.async_wait(asio::redirect_error(asio::use_awaitable, error));
+    if (ended) co_return;
+    const auto silence = Clock::now() - last_heard;
+    if (silence > lease) {
+      end({Code::kUnavailable, address + " has not answered for its whole lease"});
+      co_return;
+    }
+    auto ping = std::make_shared<Call::State>();
+    Request request;
+    ping->id = request.id = next_id++;
+    ping->frame = Outgoing(encode(request), {});
+    enqueue(std::move(ping));
+  }
+}
+
+// ---- sending ----
+
+void Connection::State::enqueue(CallPtr call) {
+  if (ended) {
+    call->finish(fail(Code::kUnavailable, "the connection to " + address + " is closed"));
+    return;
+  }
+  pending.emplace(call->id, call);
+  queue.push_back(std::move(call));
+  if (queue.size() == 1) write_next();
+}
+
+void Connection::State::write_next() {
+  asio::async_write(socket, queue.front()->frame.buffers(),
+                    [self = shared_from_this()](const asio::error_code& error, std::size_t) {
+                      auto sent = std::move(self->queue.front());
+                      self->queue.pop_front();
+                      if (error) self->end({Code::kUnavailable, reason(error)});
+                      if (self->ended) {
+                        const auto gone = "the connection to " + self->address + " ended";
+                        sent->finish(fail(Code::kUnavailable, gone));
+                        for (const auto& call : std::exchange(self->queue, {}))
+                          call->finish(fail(Code::kUnavailable, gone));
+                        return;
+                      }
+                      if (!self->queue.empty()) self->write_next();
+                    });
+}
+
+/// A caller gave up. Memory that the socket is using comes back only with the socket.
+void Connection::State::abandon(const CallPtr& call) {
+  const auto timeout = [&] {
+    return fail(Code::kTimeout, "no answer from " + address + " in time");
+  };
+  const bool in_use = receiving == call || (!queue.empty() && queue.front() == call);
+  if (in_use) {
+    end({Code::kTimeout, "no answer from " + address + " in time"});
+    return;
+  }
+  pending.erase(call->id);
+  std::erase(queue, call);
+  call->finish(timeout());
+}
+
+void Connection::State::end(const Error& why) {
+  if (ended) return;
+  ended = true;
+  const bool was_alive = alive.exchange(false);
+  asio::error_code ignored;
+  socket.close(ignored);
+  pulse.cancel();
+  // A call whose memory a socket operation still holds is finished by that operation's handler.
+  for (auto& [id, call] : std::exchange(pending, {}))
+    if (queue.empty() || queue.front() != call)
+      call->finish(tl::unexpected<Error>(Error{why.code, why.message}));
+  if (was_alive && lost) lost();
+  lost = nullptr;
+}
+
+// ---- the caller's side ----
+
+Connection::Connection(std::shared_ptr<State> state) noexcept : state_(std::move(state)) {}
+
+Connection::~Connection() { close(); }
+
+const Hello& Connection::peer() const noexcept { return state_->peer; }
+
+bool Connection::alive() const noexcept { return state_->alive.load(std::memory_order_relaxed); }
+
+void Connection::close() noexcept {
+  asio::post(state_->io,
+             [state = state_] { state->end({Code::kClosed, "the connection was closed"}); });
+}
+
+Connection::Call Connection::start(Request request, std::span<const std::byte> payload,
+                                   std::span<std::byte> into) {
+  auto call = std::make_shared<Call::State>();
+  call->connection = state_;
+  call->into = into;
+  asio::post(state_->io, [call, payload, request = std::move(request)]() mutable {
+    auto& connection = *call->connection;
+    call->id = request.id = connection.next_id++;
+    call->frame = Outgoing(encode(request), payload);
+    connection.enqueue(call);
+  });
+  return Call(std::move(call));
+}
+
+Result<Reply> Connection::Call::wait(Clock::time_point deadline) {
+  std::unique_lock lock(state_->mutex);
+  if (!state_->finished.wait_until(lock, deadline, [&] { return state_->done; })) {
+    lock.unlock();
+    asio::post(state_->connection->io, [call = state_] { call->connection->abandon(call); });
+    lock.lock();
+    state_->finished.wait(lock, [&] { return state_->done; });
+  }
+  return std::move(state_->result);
+}
+
+}  // namespace mempool::transport

@@ -1,0 +1,452 @@
+#include "transport/fabric.h"
+
+#include <array>
+#include <bit>
+#include <condition_variable>
+#include <cstring>
+#include <mutex>
+#include <thread>
+
+#include <rdma/fi_cm.h>
+#include <rdma/fi_domain.h>
+#include <rdma/fi_endpoint.h>
+#include <rdma/fi_errno.h>
+#include <rdma/fi_rma.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "transport/fabric_info.h"
+
+namespace mempool::transport {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using namespace std::chrono_literals;
+
+constexpr std::size_t kWindow = 16;  // reads of one call in flight
+constexpr std::size_t kCompletionsPerPoll = 16;
+
+std::string fi_reason(std::int64_t status) { return fi_strerror(static_cast<int>(-status)); }
+
+/// The reads of one call. Recycled, never freed before the fabric, so that a late completion always
+/// finds it.
+struct Flight {
+  // Bits of `word`: one per read in flight, and who looks at the flight.
+  static constexpr std::uint32_t kBusy = (1U << kWindow) - 1;
+  static constexpr std::uint32_t kWaiter = 1U << 31;   // its caller has not left yet
+  static constexpr std::uint32_t kBlocked = 1U << 30;  // and sleeps on `wake`
+
+  struct Read {
+    fi_context2 context;  // first: libfabric hands its address back
+    Flight* flight;
+    std::uint32_t bit;
+  };
+
+  std::array<Read, kWindow> reads;
+  std::atomic<std::uint32_t> word{0};
+  std::atomic<int> error{0};  // first one, as a positive libfabric errno
+  Buffer buffer;
+  std::mutex mutex;
+  std::condition_variable wake;
+  Flight* next_free = nullptr;
+};
+
+class OpenMemoryRegion final : public MemoryRegion {
+ public:
+  OpenMemoryRegion(Fid<fid_mr> mr, std::uint64_t base) : mr_(std::move(mr)) {
+    key_ = fi_mr_key(mr_.get());
+    base_ = base;
+    descriptor_ = fi_mr_desc(mr_.get());
+  }
+
+ private:
+  Fid<fid_mr> mr_;
+};
+
+class OpenFabric final : public Fabric {
+ public:
+  explicit OpenFabric(const Provider& provider) : provider_(provider) {}
+  ~OpenFabric() override;
+
+  Status open(const std::string& host, FabricUse use);
+
+  const Provider& provider() const noexcept override { return provider_; }
+  std::vector<std::byte> address() const override { return address_; }
+  Result<std::unique_ptr<MemoryRegion>> expose(std::span<std::byte> memory) override {
+    return register_memory(memory, FI_REMOTE_READ);
+  }
+  Result<FabricAddress> insert(std::span<const std::byte> peer_address) override;
+  void remove(FabricAddress peer) noexcept override;
+  Status read(const RemoteRange& from, const Buffer& into, std::size_t at, std::size_t bytes,
+              Clock::time_point deadline) override;
+
+ private:
+  Status open_completion_queue();
+  Result<std::unique_ptr<MemoryRegion>> register_memory(std::span<std::byte> memory,
+                                                        std::uint64_t access);
+  Result<void*> local_descriptor(const Buffer& buffer);
+
+  Flight* take_flight(const Buffer& buffer);
+  void recycle(Flight* flight) noexcept;
+  void leave(Flight* flight) noexcept;
+  void complete(void* context, int error) noexcept;
+  ssize_t drain() noexcept;
+  void handle(ssize_t count, const fi_cq_entry* entries) noexcept;
+  void await_change(Flight* flight, std::uint32_t seen, Clock::time_point deadline);
+  void make_progress();
+  void wait_for_completions();
+  bool someone_polls();
+
+  const Provider& provider_;
+  FiInfo info_;
+  Fid<fid_fabric> fabric_;
+  Fid<fid_domain> domain_;
+  Fid<fid_av> av_;
+  Fid<fid_cq> cq_;
+  Fid<fid_ep> endpoint_;
+  fi_wait_obj wait_object_ = FI_WAIT_NONE;
+  std::vector<std::byte> address_;
+
+  std::mutex flights_mutex_;
+  std::vector<std::unique_ptr<Flight>> flights_;
+  Flight* free_flights_ = nullptr;
+
+  // Who makes progress: pollers while there are any, else the thread.
+  std::atomic<std::uint32_t> pollers_{0};
+  std::atomic<std::uint64_t> polls_{0};
+  std::uint64_t polls_seen_ = 0;  // the thread's
+  std::mutex progress_mutex_;
+  std::condition_variable progress_wake_;
+  std::atomic<bool> stopping_{false};
+  int stop_event_ = -1;  // wakes the thread out of the kernel: fi_cq_signal does not on every provider
+  std::thread thread_;
+};
+
+// ---- opening and closing ----
+
+Status OpenFabric::open(const std::string& host, FabricUse use) {
+  const std::string name(provider_.name);
+  const auto failed = [&](const char* call, int status) {
+    return fail(Code::kNoProvider,
+                "provider " + name + " cannot be used: " + call + ": " + fi_reason(status));
+  };
+  info_ = query_provider(provider_.name, host, use);
+  if (!info_)
+    return fail(Code::kNoProvider, "provider " + name + " has nothing to offer for " +
+                                       (host.empty() ? "this machine" : host));
+  fid_fabric* fabric = nullptr;
+  if (int s = fi_fabric(info_->fabric_attr, &fabric, nullptr)) return failed("fi_fabric", s);
+  fabric_.reset(fabric);
+  fid_domain* domain = nullptr;
+  if (int s = fi_domain(fabric, info_.get(), &domain, nullptr)) return failed("fi_domain", s);
+  domain_.reset(domain);
+  fi_av_attr av_attr{};
+  av_attr.type = FI_AV_UNSPEC;
+  fid_av* av = nullptr;
+  if (int s = fi_av_open(domain, &av_attr, &av, nullptr)) return failed("fi_av_open", s);
+  av_.reset(av);
+  if (auto opened = open_completion_queue(); !opened) return opened;
+  fid_ep* endpoint = nullptr;
+  if (int s = fi_endpoint(domain, info_.get(), &endpoint, nullptr))
+    return failed("fi_endpoint", s);
+  endpoint_.reset(endpoint);
+  if (int s = fi_ep_bind(endpoint, &av->fid, 0)) return failed("fi_ep_bind", s);
+  if (int s = fi_ep_bind(endpoint, &cq_->fid, FI_TRANSMIT | FI_RECV))
+    return failed("fi_ep_bind", s);
+  if (int s = fi_enable(endpoint)) return failed("fi_enable", s);
+  std::size_t bytes = 0;
+  fi_getname(&endpoint->fid, nullptr, &bytes);
+  address_.resize(bytes);
+  if (int s = fi_getname(&endpoint->fid, address_.data(), &bytes)) return failed("fi_getname", s);
+  stop_event_ = eventfd(0, EFD_CLOEXEC);
+  if (stop_event_ < 0) return fail(Code::kLimit, "the system has no descriptors left");
+  thread_ = std::thread([this] { make_progress(); });
+  return {};
+}
+
+/// The best kind of waiting that the provider has; without any, the thread polls with pauses.
+Status OpenFabric::open_completion_queue() {
+  int status = 0;
+  for (fi_wait_obj object : {FI_WAIT_FD, FI_WAIT_UNSPEC, FI_WAIT_NONE}) {
+    fi_cq_attr attr{};
+    attr.size = 256;
+    attr.format = FI_CQ_FORMAT_CONTEXT;
+    attr.wait_obj = object;
+    fid_cq* cq = nullptr;
+    status = fi_cq_open(domain_.get(), &attr, &cq, nullptr);
+    if (status) continue;
+    cq_.reset(cq);
+    wait_object_ = object;
+    return {};
+  }
+  return fail(Code::kNoProvider, "provider " + std::string(provider_.name) +
+                                     " cannot be used: fi_cq_open: " + fi_reason(status));
+}
+
+OpenFabric::~OpenFabric() {
+  stopping_ = true;
+  if (thread_.joinable()) {
+    {
+      std::lock_guard lock(progress_mutex_);
+      progress_wake_.notify_all();
+    }
+    eventfd_write(stop_event_, 1);
+    thread_.join();
+  }
+  if (stop_event_ >= 0) close(stop_event_);
+  // The endpoint first: after it no completion comes, and buffers in flight can go. Their
+  // registrations must not outlive the domain.
+  endpoint_.reset();
+  for (const auto& flight : flights_)
+    if (flight->buffer && flight->buffer.block()->registered_with == this) {
+      flight->buffer.block()->registered.reset();
+      flight->buffer.block()->registered_with = nullptr;
+    }
+}
+
+// ---- memory and addresses ----
+
+Result<std::unique_ptr<MemoryRegion>> OpenFabric::register_memory(std::span<std::byte> memory,
+                                                                  std::uint64_t access) {
+  // Keys are unguessable where we may choose them: only who was told may read.
+  std::uint64_t key = 0;
+  if (!(info_->domain_attr->mr_mode & FI_MR_PROV_KEY)) {
+    if (getrandom(&key, sizeof key, 0) != sizeof key)
+      return fail(Code::kIo, "the system gives no random numbers");
+    if (const auto bytes = info_->domain_attr->mr_key_size; bytes < sizeof key)
+      key &= (std::uint64_t{1} << (8 * bytes)) - 1;
+  }
+  fid_mr* mr = nullptr;
+  const int status = fi_mr_reg(domain_.get(), memory.data(), memory.size(), access, 0, key, 0, &mr,
+                               nullptr);
+  if (status == -FI_ENOMEM)
+    return fail(Code::kLimit, "cannot lock " + std::to_string(memory.size()) + " bytes for " +
+                                  std::string(provider_.name) +
+                                  ": raise the memory-lock limit (ulimit -l unlimited, or "
+                                  "LimitMEMLOCK=infinity in the service) or lower max_memsize");
+  if (status)
+    return fail(Code::kNoProvider, "provider " + std::string(provider_.name) +
+                                       " cannot register memory: " + fi_reason(status));
+  const bool by_address = info_->domain_attr->mr_mode & FI_MR_VIRT_ADDR;
+  return std::make_unique<OpenMemoryRegion>(
+      Fid<fid_mr>(mr), by_address ? reinterpret_cast<std::uint64_t>(memory.data()) : 0);
+}
+
+/// Null where the provider needs no local registration; else made once and kept with the block.
+Result<void*> OpenFabric::local_descriptor(const Buffer& buffer) {
+  if (!(info_->domain_attr->mr_mode & FI_MR_LOCAL)) return nullptr;
+  BufferBlock* block = buffer.block();
+  if (block->registered_with != this) {
+    auto region = register_memory({block->data, block->capacity_bytes}, FI_READ);
+    if (!region) return forward_error(std::move(region));
+    block->registered = std::shared_ptr<MemoryRegion>(std::move(*region));
+    block->registered_with = this;
+  }
+  return std::static_pointer_cast<MemoryRegion>(block->registered)->descriptor();
+}
+
+Result<FabricAddress> OpenFabric::insert(std::span<const std::byte> peer_address) {
+  // IP addresses have one size; a shorter one would make the provider read past its end.
+  if (peer_address.empty() ||
+      (info_->addr_format != FI_ADDR_STR && peer_address.size() < address_.size()))
+    return fail(Code::kProtocol, "the peer announced a malformed fabric address");
+  fi_addr_t address = FI_ADDR_UNSPEC;
+  const int inserted = fi_av_insert(av_.get(), peer_address.data(), 1, &address, 0, nullptr);
+  if (inserted != 1)
+    return fail(Code::kProtocol, "provider " + std::string(provider_.name) +
+                                     " does not take the peer's address");
+  return address;
+}
+
+void OpenFabric::remove(FabricAddress peer) noexcept {
+  fi_addr_t address = peer;
+  fi_av_remove(av_.get(), &address, 1, 0);
+}
+
+// ---- reading ----
+
+Flight* OpenFabric::take_flight(const Buffer& buffer) {
+  std::lock_guard lock(flights_mutex_);
+  Flight* flight = free_flights_;
+  if (flight) {
+    free_flights_ = flight->next_free;
+  } else {
+    flights_.push_back(std::make_unique<Flight>());
+    flight = flights_.back().get();
+    for (std::uint32_t i = 0; i < kWindow; ++i) flight->reads[i] = {{}, flight, 1U << i};
+  }
+  flight->buffer = buffer;
+  flight->error.store(0, std::memory_order_relaxed);
+  flight->word.store(Flight::kWaiter, std::memory_order_relaxed);
+  return flight;
+}
+
+void OpenFabric::recycle(Flight* flight) noexcept {
+  flight->buffer = Buffer();
+  std::lock_guard lock(flights_mutex_);
+  flight->next_free = free_flights_;
+  free_flights_ = flight;
+}
+
+void OpenFabric::leave(Flight* flight) noexcept {
+  const auto before = flight->word.fetch_and(~(Flight::kWaiter | Flight::kBlocked));
+  if ((before & Flight::kBusy) == 0) recycle(flight);
+}
+
+void OpenFabric::complete(void* context, int error) noexcept {
+  auto* read = static_cast<Flight::Read*>(context);
+  if (!read) return;
+  Flight* flight = read->flight;
+  if (error) flight->error.store(error);
+  const auto before = flight->word.fetch_and(~read->bit);
+  if ((before & ~read->bit) == 0) return recycle(flight);
+  if (!(before & Flight::kBlocked)) return;
+  std::lock_guard lock(flight->mutex);
+  flight->wake.notify_all();
+}
+
+void OpenFabric::handle(ssize_t count, const fi_cq_entry* entries) noexcept {
+  for (ssize_t i = 0; i < count; ++i) complete(entries[i].op_context, 0);
+  if (count != -FI_EAVAIL) return;
+  fi_cq_err_entry failed{};
+  if (fi_cq_readerr(cq_.get(), &failed, 0) > 0)
+    complete(failed.op_context, failed.err ? failed.err : FI_EIO);
+}
+
+ssize_t OpenFabric::drain() noexcept {
+  std::array<fi_cq_entry, kCompletionsPerPoll> entries;
+  const auto count = fi_cq_read(cq_.get(), entries.data(), entries.size());
+  handle(count, entries.data());
+  return count;
+}
+
+/// Returns when a read of the flight ended since `seen`, or at the deadline.
+void OpenFabric::await_change(Flight* flight, std::uint32_t seen, Clock::time_point deadline) {
+  const auto changed = [&] { return (flight->word.load() & Flight::kBusy) != seen; };
+  if (provider_.spin_us > 0) {
+    const auto until = std::min(deadline, Clock::now() + std::chrono::microseconds(provider_.spin_us));
+    pollers_.fetch_add(1);
+    polls_.fetch_add(1, std::memory_order_relaxed);
+    bool done = false;
+    do {
+      drain();
+      done = changed();
+    } while (!done && Clock::now() < until);
+    pollers_.fetch_sub(1);
+    if (done) return;
+    std::lock_guard lock(progress_mutex_);
+    progress_wake_.notify_one();
+  }
+  std::unique_lock lock(flight->mutex);
+  flight->word.fetch_or(Flight::kBlocked);
+  flight->wake.wait_until(lock, deadline, changed);
+  flight->word.fetch_and(~Flight::kBlocked);
+}
+
+Status OpenFabric::read(const RemoteRange& from, const Buffer& into, std::size_t at,
+                        std::size_t bytes, Clock::time_point deadline) {
+  auto descriptor = local_descriptor(into);
+  if (!descriptor) return forward_error(std::move(descriptor));
+  const std::size_t piece = info_->ep_attr->max_msg_size;
+  Flight* flight = take_flight(into);
+  std::size_t posted = 0;
+  int refused = 0;
+  bool late = false;
+  for (;;) {
+    bool full = false;  // the provider takes no more for now
+    auto busy = flight->word.load() & Flight::kBusy;
+    while (posted < bytes && busy != Flight::kBusy && !full && !refused && !flight->error.load()) {
+      auto& slot = flight->reads[static_cast<std::size_t>(std::countr_one(busy))];
+      const auto size = std::min(piece, bytes - posted);
+      flight->word.fetch_or(slot.bit);
+      const auto status =
+          fi_read(endpoint_.get(), into.data() + at + posted, size, *descriptor, from.peer,
+                  from.address + posted, from.key, &slot.context);
+      if (status == 0) {
+        posted += size;
+      } else {
+        flight->word.fetch_and(~slot.bit);
+        full = status == -FI_EAGAIN;
+        if (!full) refused = static_cast<int>(-status);
+      }
+      busy = flight->word.load() & Flight::kBusy;
+    }
+    const bool finished = posted == bytes || refused || flight->error.load();
+    if (finished && busy == 0) break;
+    late = Clock::now() >= deadline;
+    if (late) break;
+    // A provider that is still connecting takes no read and gives no completion: look again soon.
+    await_change(flight, busy, full ? std::min(deadline, Clock::now() + 1ms) : deadline);
+  }
+  const int error = refused ? refused : flight->error.load();
+  leave(flight);
+  if (late)
+    return fail(Code::kTimeout,
+                "a read over " + std::string(provider_.name) + " did not end in time");
+  if (error)
+    return fail(Code::kUnavailable, "a read over " + std::string(provider_.name) +
+                                        " failed: " + fi_strerror(error));
+  return {};
+}
+
+// ---- progress ----
+
+bool OpenFabric::someone_polls() {
+  const auto polls = polls_.load(std::memory_order_relaxed);
+  return pollers_.load() > 0 || std::exchange(polls_seen_, polls) != polls;
+}
+
+void OpenFabric::make_progress() {
+  auto pause = 50us;
+  while (!stopping_) {
+    if (someone_polls()) {
+      std::unique_lock lock(progress_mutex_);
+      if (!stopping_) progress_wake_.wait_for(lock, 1ms);
+      continue;
+    }
+    if (wait_object_ == FI_WAIT_NONE) {
+      pause = drain() > 0 ? 50us : std::min(2 * pause, std::chrono::microseconds(5ms));
+      std::unique_lock lock(progress_mutex_);
+      if (!stopping_) progress_wake_.wait_for(lock, pause);
+      continue;
+    }
+    wait_for_completions();
+    drain();
+  }
+}
+
+/// Sleeps in the kernel until the queue has something, or the fabric ends.
+void OpenFabric::wait_for_completions() {
+  constexpr int kLimit_ms = 1000;  // only for what no descriptor tells
+  fid_t cq = &cq_->fid;
+  int cq_descriptor = -1;
+  if (wait_object_ != FI_WAIT_FD || fi_control(cq, FI_GETWAIT, &cq_descriptor) != 0) {
+    std::array<fi_cq_entry, kCompletionsPerPoll> entries;
+    handle(fi_cq_sread(cq_.get(), entries.data(), entries.size(), nullptr, 100), entries.data());
+    return;
+  }
+  if (fi_trywait(fabric_.get(), &cq, 1) != FI_SUCCESS) return;  // there is work already
+  std::array<pollfd, 2> events{{{cq_descriptor, POLLIN, 0}, {stop_event_, POLLIN, 0}}};
+  poll(events.data(), events.size(), kLimit_ms);
+}
+
+Result<std::unique_ptr<Fabric>> open_fabric(const Provider& provider, const std::string& host,
+                                            FabricUse use) {
+  auto fabric = std::make_unique<OpenFabric>(provider);
+  if (auto opened = fabric->open(host, use); !opened) return forward_error(std::move(opened));
+  return fabric;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Fabric>> Fabric::listen(const Provider& provider, const std::string& host) {
+  return open_fabric(provider, host, FabricUse::kListen);
+}
+
+Result<std::unique_ptr<Fabric>> Fabric::connect(const Provider& provider, const std::string& host) {
+  return open_fabric(provider, host, FabricUse::kConnect);
+}
+
+}  // namespace mempool::transport

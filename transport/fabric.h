@@ -1,0 +1,75 @@
+// Fabric: one opened provider - domain, endpoint, address vector, completion queue - and one-sided
+// reads over it.
+//
+// Progress: a thread that waits for its own read polls the completion queue for a short while, then
+// blocks; the fabric's own thread takes over whenever nobody polls, and blocks in the kernel while the
+// fabric is idle. Providers that need the target's CPU get it from that thread too.
+//
+// Memory: a read keeps its Buffer alive until the completion, also when its caller has timed out.
+//
+// Thread safety: every call from any thread.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <mempool/result.h>
+
+#include "transport/buffer.h"
+#include "transport/provider.h"
+
+namespace mempool::transport {
+
+/// A registration of memory for remote or local reading; ends with the object. The fabric outlives it.
+class MemoryRegion {
+ public:
+  virtual ~MemoryRegion() = default;
+  std::uint64_t key() const noexcept { return key_; }
+  /// What a peer adds to an offset in the region.
+  std::uint64_t base() const noexcept { return base_; }
+  void* descriptor() const noexcept { return descriptor_; }
+
+ protected:
+  std::uint64_t key_ = 0;
+  std::uint64_t base_ = 0;
+  void* descriptor_ = nullptr;
+};
+
+/// An address of a peer's endpoint in a fabric's address vector.
+using FabricAddress = std::uint64_t;
+
+struct RemoteRange {
+  FabricAddress peer = 0;
+  std::uint64_t address = 0;  // base + offset
+  std::uint64_t key = 0;
+};
+
+class Fabric {
+ public:
+  /// NoProvider, Limit, Unavailable. `host`: this node's own address, or that of a peer.
+  static Result<std::unique_ptr<Fabric>> listen(const Provider& provider, const std::string& host);
+  static Result<std::unique_ptr<Fabric>> connect(const Provider& provider, const std::string& host);
+  /// Reads under way are cancelled; their buffers come back.
+  virtual ~Fabric() = default;
+
+  virtual const Provider& provider() const noexcept = 0;
+  virtual std::vector<std::byte> address() const = 0;
+
+  /// Makes memory readable for peers. Limit: the memory-lock limit is too small.
+  virtual Result<std::unique_ptr<MemoryRegion>> expose(std::span<std::byte> memory) = 0;
+
+  virtual Result<FabricAddress> insert(std::span<const std::byte> peer_address) = 0;
+  virtual void remove(FabricAddress peer) noexcept = 0;
+
+  /// Reads `bytes` bytes from `from` to offset `at` of the buffer, split as the provider needs it.
+  /// Returns when all of it is there. Timeout: bytes may still arrive, into a buffer that nobody uses.
+  virtual Status read(const RemoteRange& from, const Buffer& into, std::size_t at,
+                      std::size_t bytes, std::chrono::steady_clock::time_point deadline) = 0;
+};
+
+}  // namespace mempool::transport

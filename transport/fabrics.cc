@@ -1,0 +1,72 @@
+#include "transport/fabrics.h"
+
+#include "transport/address.h"
+#include "transport/log.h"
+
+namespace mempool::transport {
+
+Status Fabrics::listen(const std::string& host, std::span<const std::span<std::byte>> regions,
+                       bool all_required) {
+  Error first{Code::kNoProvider, "no fabric provider is present"};
+  std::lock_guard lock(mutex_);
+  for (const Provider* provider : allowed_) {
+    auto fabric = Fabric::listen(*provider, host);
+    Status status = fabric ? Status{} : Status(tl::unexpected(fabric.error()));
+    if (status) {
+      Open opened(is_loopback(host), std::move(*fabric));
+      for (const auto& region : regions) {
+        auto exposed = opened.fabric->expose(region);
+        if (!exposed) {
+          status = forward_error(std::move(exposed));
+          break;
+        }
+        opened.regions.push_back(std::move(*exposed));
+      }
+      opened.offered = true;
+      if (status) open_.push_back(std::move(opened));
+    }
+    if (status) continue;
+    if (all_required) return status;
+    if (open_.empty() && first.code == Code::kNoProvider) first = status.error();
+    log().warn("provider {} is left out: {}", provider->name, status.error().to_string());
+  }
+  if (open_.empty()) return tl::unexpected(first);
+  return {};
+}
+
+std::vector<ProviderOffer> Fabrics::offers() const {
+  std::lock_guard lock(mutex_);
+  std::vector<ProviderOffer> offers;
+  for (const auto& open : open_) {
+    if (!open.offered) continue;
+    ProviderOffer offer{std::string(open.fabric->provider().name), open.fabric->address(), {}, {}};
+    for (const auto& region : open.regions) {
+      offer.keys.push_back(region->key());
+      offer.bases.push_back(region->base());
+    }
+    offers.push_back(std::move(offer));
+  }
+  return offers;
+}
+
+std::vector<std::string> Fabrics::listening() const {
+  std::lock_guard lock(mutex_);
+  std::vector<std::string> names;
+  for (const auto& open : open_)
+    if (open.offered) names.emplace_back(open.fabric->provider().name);
+  return names;
+}
+
+Result<Fabric*> Fabrics::reach(const Provider& provider, const std::string& peer_host) {
+  const bool loopback = is_loopback(peer_host);
+  std::lock_guard lock(mutex_);
+  for (const auto& open : open_)
+    if (&open.fabric->provider() == &provider && open.loopback == loopback)
+      return open.fabric.get();
+  auto fabric = Fabric::connect(provider, peer_host);
+  if (!fabric) return forward_error(std::move(fabric));
+  open_.emplace_back(loopback, std::move(*fabric));
+  return open_.back().fabric.get();
+}
+
+}  // namespace mempool::transport

@@ -1,0 +1,51 @@
+// Fabrics: the providers that this process has open, for listening and for reading.
+//
+// A node opens every allowed provider at start and exposes its regions in each; a client opens a
+// provider when it first reads over it. Thread safety: every call from any thread.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "transport/fabric.h"
+#include "transport/messages.h"
+
+namespace mempool::transport {
+
+class Fabrics {
+ public:
+  /// `allowed` best first.
+  explicit Fabrics(std::vector<const Provider*> allowed) : allowed_(std::move(allowed)) {}
+
+  /// Opens every allowed provider at `host` and exposes the regions. A provider that does not open is
+  /// left out with a warning, or is the error when it is the only one or was asked for by name.
+  Status listen(const std::string& host, std::span<const std::span<std::byte>> regions,
+                bool all_required);
+  std::vector<ProviderOffer> offers() const;
+  std::vector<std::string> listening() const;
+
+  std::span<const Provider* const> allowed() const noexcept { return allowed_; }
+
+  /// A fabric of that provider from which `peer_host` can be reached.
+  Result<Fabric*> reach(const Provider& provider, const std::string& peer_host);
+
+ private:
+  struct Open {
+    bool loopback;  // an endpoint at a loopback address reaches nothing else, and the reverse
+    std::unique_ptr<Fabric> fabric;
+    std::vector<std::unique_ptr<MemoryRegion>> regions;  // close before the fabric
+    bool offered = false;
+
+    Open(bool at_loopback, std::unique_ptr<Fabric> opened)
+        : loopback(at_loopback), fabric(std::move(opened)) {}
+  };
+
+  const std::vector<const Provider*> allowed_;
+  mutable std::mutex mutex_;
+  std::vector<Open> open_;
+};
+
+}  // namespace mempool::transport

@@ -1,0 +1,306 @@
+#include "transport/listener.h"
+
+#include <atomic>
+#include <deque>
+#include <future>
+#include <set>
+
+#include <asio/co_spawn.hpp>
+#include <asio/detached.hpp>
+#include <asio/dispatch.hpp>
+#include <asio/ip/tcp.hpp>
+#include <asio/post.hpp>
+#include <asio/steady_timer.hpp>
+#include <asio/strand.hpp>
+#include <asio/thread_pool.hpp>
+#include <asio/write.hpp>
+
+#include "transport/connection.h"
+#include "transport/io_thread.h"
+#include "transport/stream.h"
+
+namespace mempool::transport {
+namespace {
+
+using asio::ip::tcp;
+
+constexpr std::size_t kWorkers = 4;
+
+Error socket_error(const HostPort& where, const asio::error_code& error) {
+  const auto code = error == asio::error::address_in_use    ? Code::kExists
+                    : error == asio::error::access_denied    ? Code::kPermissionDenied
+                    : error == asio::error::host_not_found   ? Code::kInvalidArgument
+                                                             : Code::kUnavailable;
+  std::string hint;
+  if (code == Code::kExists) hint = "; another program listens there: choose another port, or 0";
+  return {code, "cannot listen on " + where.to_string() + ": " + error.message() + hint};
+}
+
+}  // namespace
+
+class Session;
+
+/// All but the counters and the workers belongs to the I/O thread.
+struct Listener::State : std::enable_shared_from_this<Listener::State> {
+  explicit State(IoThread& thread)
+      : io(thread.context()), acceptor(io), sweep(io), workers(kWorkers) {}
+
+  asio::awaitable<void> accept();
+  asio::awaitable<void> drop_silent_peers();
+  void end();
+
+  asio::io_context& io;
+  HostPort where;
+  tcp::acceptor acceptor;
+  asio::steady_timer sweep;
+  asio::thread_pool workers;
+  Service* service = nullptr;
+  std::set<std::shared_ptr<Session>> sessions;
+  bool closed = false;
+  std::atomic<std::uint64_t> session_count{0};
+  std::atomic<std::uint64_t> served{0};
+};
+
+/// One peer's connection on the node's side. Belongs to the I/O thread; requests run on workers and
+/// come back as replies.
+class Session : public std::enable_shared_from_this<Session> {
+ public:
+  Session(std::shared_ptr<Listener::State> listener, tcp::socket socket)
+      : listener_(std::move(listener)),
+        socket_(std::move(socket)),
+        room_(listener_->io),
+        ordered_(asio::make_strand(listener_->workers)) {}
+
+  asio::awaitable<void> run();
+  void close() {
+    asio::error_code ignored;
+    socket_.close(ignored);
+    room_.cancel();
+    closed_ = true;
+  }
+  bool silent(Clock::time_point now) const {
+    const auto limit = handler_ ? Listener::kLease_ms : Listener::kHelloTimeout_ms;
+    return in_flight_ == 0 && now - last_heard_ > std::chrono::milliseconds(limit);
+  }
+
+ private:
+  asio::awaitable<Status> welcome();
+  asio::awaitable<Status> receive_request();
+  Reply answer(Request& request);
+  void dispatch(std::shared_ptr<Request> request);
+  void send(Outgoing frame, std::shared_ptr<Reply> held);
+  void write_next();
+
+  struct Sending {
+    Outgoing frame;
+    std::shared_ptr<Reply> held;  // pins the payload until it is sent; null for hellos
+  };
+
+  std::shared_ptr<Listener::State> listener_;
+  tcp::socket socket_;
+  asio::steady_timer room_;  // cancelled when a request ends
+  asio::strand<asio::thread_pool::executor_type> ordered_;
+  std::unique_ptr<SessionHandler> handler_;
+  std::deque<Sending> outgoing_;  // front is being written
+  std::vector<std::byte> scratch_;
+  std::size_t in_flight_ = 0;
+  Clock::time_point last_heard_ = Clock::now();
+  bool closed_ = false;
+};
+
+// ---- a session ----
+
+asio::awaitable<Status> Session::welcome() {
+  auto received = co_await read_frame(socket_, scratch_);
+  if (!received) co_return forward_error(std::move(received));
+  auto* hello = std::get_if<Hello>(&received->message);
+  if (!hello || received->payload_bytes != 0)
+    co_return fail(Code::kProtocol, "a session starts with a hello");
+  if (listener_->session_count.load() > Listener::kMaxSessions)
+    co_return fail(Code::kLimit, "this node has " + std::to_string(Listener::kMaxSessions) +
+                                     " sessions, as many as it allows: close some");
+  auto accepted = listener_->service->accept(*hello);
+  if (!accepted) co_return forward_error(std::move(accepted));
+  accepted->hello.lease_ms = Listener::kLease_ms;
+  handler_ = std::move(accepted->session);
+  send(Outgoing(encode(accepted->hello), {}), nullptr);
+  co_return Status{};
+}
+
+asio::awaitable<Status> Session::receive_request() {
+  auto received = co_await read_frame(socket_, scratch_);
+  if (!received) co_return forward_error(std::move(received));
+  last_heard_ = Clock::now();
+  auto* message = std::get_if<Request>(&received->message);
+  if (!message) co_return fail(Code::kProtocol, "only requests may follow the hello");
+  auto request = std::make_shared<Request>(std::move(*message));
+  request->payload.resize(received->payload_bytes);
+  if (auto read = co_await read_exactly(socket_, request->payload); !read) co_return read;
+  last_heard_ = Clock::now();
+  dispatch(std::move(request));
+  while (in_flight_ >= Listener::kMaxInFlight && !closed_) {
+    asio::error_code cancelled;
+    room_.expires_at(Clock::time_point::max());
+    co_await room_.async_wait(asio::redirect_error(asio::use_awaitable, cancelled));
+  }
+  co_return Status{};
+}
+
+asio::awaitable<void> Session::run() {
+  auto self = shared_from_this();
+  Status status = co_await welcome();
+  while (status && !closed_) status = co_await receive_request();
+  // Tell a peer that still listens what was wrong; most have just gone.
+  if (!closed_ && !status && status.error().code != Code::kUnavailable) {
+    const Outgoing frame(encode(error_reply(status.error())), {});
+    asio::error_code ignored;
+    if (outgoing_.empty())
+      co_await asio::async_write(socket_, frame.buffers(),
+                                 asio::redirect_error(asio::use_awaitable, ignored));
+  }
+  close();
+  listener_->sessions.erase(self);
+}
+
+Reply Session::answer(Request& request) {
+  try {
+    return handler_->handle(request);
+  } catch (const std::exception& failure) {  // out of memory: this request's trouble alone
+    return error_reply({Code::kLimit, std::string("the node could not serve: ") + failure.what()});
+  }
+}
+
+void Session::dispatch(std::shared_ptr<Request> request) {
+  ++in_flight_;
+  auto work = [self = shared_from_this(), request] {
+    auto reply = std::make_shared<Reply>(self->answer(*request));
+    reply->id = request->id;
+    if (request->op != Op::kPing) ++self->listener_->served;
+    request->payload = {};
+    Outgoing frame(encode(*reply), reply->payload);
+    asio::dispatch(self->listener_->io,
+                   [self, reply, frame = std::move(frame)]() mutable {
+                     --self->in_flight_;
+                     self->room_.cancel();
+                     self->send(std::move(frame), std::move(reply));
+                   });
+  };
+  if (!may_block(request->op)) {
+    work();
+  } else if (is_ordered(request->op)) {
+    asio::post(ordered_, std::move(work));
+  } else {
+    asio::post(listener_->workers, std::move(work));
+  }
+}
+
+void Session::send(Outgoing frame, std::shared_ptr<Reply> held) {
+  if (closed_) return;
+  outgoing_.push_back({std::move(frame), std::move(held)});
+  if (outgoing_.size() == 1) write_next();
+}
+
+void Session::write_next() {
+  asio::async_write(socket_, outgoing_.front().frame.buffers(),
+                    [self = shared_from_this()](const asio::error_code& error, std::size_t) {
+                      self->outgoing_.pop_front();
+                      if (error || self->closed_) {
+                        self->close();
+                        self->outgoing_.clear();
+                        return;
+                      }
+                      if (!self->outgoing_.empty()) self->write_next();
+                    });
+}
+
+// ---- the listener ----
+
+asio::awaitable<void> Listener::State::accept() {
+  auto self = shared_from_this();
+  while (!closed) {
+    asio::error_code error;
+    tcp::socket socket(io);
+    co_await acceptor.async_accept(socket, asio::redirect_error(asio::use_awaitable, error));
+    if (closed) co_return;
+    if (error) {
+      // Out of descriptors, most likely: wait instead of spinning.
+      asio::steady_timer pause(io, std::chrono::milliseconds(100));
+      co_await pause.async_wait(asio::redirect_error(asio::use_awaitable, error));
+      continue;
+    }
+    socket.set_option(tcp::no_delay(true), error);
+    auto session = std::shared_ptr<Session>(
+        new Session(self, std::move(socket)), [state = self](Session* s) {
+          delete s;
+          --state->session_count;
+        });
+    ++session_count;
+    sessions.insert(session);
+    asio::co_spawn(io, session->run(), asio::detached);
+  }
+}
+
+asio::awaitable<void> Listener::State::drop_silent_peers() {
+  auto self = shared_from_this();
+  while (!closed) {
+    asio::error_code cancelled;
+    sweep.expires_after(std::chrono::seconds(1));
+    co_await sweep.async_wait(asio::redirect_error(asio::use_awaitable, cancelled));
+    const auto now = Clock::now();
+    for (const auto& session : sessions)
+      if (session->silent(now)) session->close();
+  }
+}
+
+void Listener::State::end() {
+  closed = true;
+  asio::error_code ignored;
+  acceptor.close(ignored);
+  sweep.cancel();
+  for (const auto& session : sessions) session->close();
+}
+
+Result<std::unique_ptr<Listener>> Listener::bind(IoThread& io, const HostPort& where) {
+  auto state = std::make_shared<State>(io);
+  asio::error_code error;
+  tcp::resolver resolver(io.context());
+  const auto found = resolver.resolve(where.host, std::to_string(where.port),
+                                      tcp::resolver::passive, error);
+  if (error) return tl::unexpected(socket_error(where, error));
+  const auto endpoint = found.begin()->endpoint();
+  state->acceptor.open(endpoint.protocol(), error);
+  if (!error) state->acceptor.set_option(tcp::acceptor::reuse_address(true), error);
+  if (!error) state->acceptor.bind(endpoint, error);
+  if (!error) state->acceptor.listen(tcp::acceptor::max_listen_connections, error);
+  if (error) return tl::unexpected(socket_error(where, error));
+  state->where = {where.host, state->acceptor.local_endpoint(error).port()};
+  return std::unique_ptr<Listener>(new Listener(std::move(state)));
+}
+
+Listener::Listener(std::shared_ptr<State> state) noexcept : state_(std::move(state)) {}
+
+Listener::~Listener() { close(); }
+
+const HostPort& Listener::where() const noexcept { return state_->where; }
+
+void Listener::serve(Service& service) {
+  state_->service = &service;
+  asio::co_spawn(state_->io, state_->accept(), asio::detached);
+  asio::co_spawn(state_->io, state_->drop_silent_peers(), asio::detached);
+}
+
+void Listener::close() {
+  if (std::exchange(closed_, true)) return;
+  std::promise<void> closed;
+  asio::post(state_->io, [&] {
+    state_->end();
+    closed.set_value();
+  });
+  closed.get_future().wait();
+  state_->workers.join();
+}
+
+std::uint64_t Listener::sessions() const noexcept { return state_->session_count.load(); }
+std::uint64_t Listener::requests_served() const noexcept { return state_->served.load(); }
+
+}  // namespace mempool::transport

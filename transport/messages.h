@@ -1,0 +1,92 @@
+// The messages of the control connection as plain values. wire.h turns them into bytes and back.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <mempool/info.h>
+#include <mempool/options.h>
+#include <mempool/ref.h>
+#include <mempool/result.h>
+#include <mempool/view.h>
+
+namespace mempool::transport {
+
+/// One fabric provider as its node tells peers of it: where its endpoint is and what opens its
+/// regions. `keys` and `bases` have one element a region.
+struct ProviderOffer {
+  std::string name;
+  std::vector<std::byte> address;
+  std::vector<std::uint64_t> keys;
+  std::vector<std::uint64_t> bases;
+};
+
+/// The first message in either direction. A client has no address, node id, provider or region.
+struct Hello {
+  std::uint64_t cluster = 0;
+  std::uint64_t node = 0;
+  std::uint64_t incarnation = 0;
+  std::uint64_t session_high = 0;  // 128-bit session id, chosen by the one who connects
+  std::uint64_t session_low = 0;
+  std::string address;
+  std::vector<std::byte> authentication;
+  std::vector<ProviderOffer> providers;
+  std::vector<std::uint64_t> region_bytes;
+  std::uint32_t read_window_ms = 0;
+  std::uint32_t quarantine_ms = 0;
+  std::uint32_t lease_ms = 0;
+  std::vector<NodeInfo> members;
+};
+
+/// Numbers are on the wire: add at the end.
+enum class Op : std::uint8_t {
+  kPing = 1,
+  kSet,        // options, length; payload: all of the bytes -> ref
+  kSetBegin,   // options, length -> ref.id.object: the draft
+  kSetChunk,   // blob.object: the draft; payload: the next bytes
+  kSetCommit,  // blob.object: the draft -> ref
+  kLocate,     // blob -> ref with a fresh hint, or file
+  kRead,       // blob, offset, length -> payload
+  kDelete,     // blob
+  kToDisk,     // blob, release -> file
+  kPrefetch,   // blob
+  kAdopt,      // file, options -> ref
+  kInspect,    // blob -> ref, info
+  kNodes,      // -> nodes
+  kStats,      // -> stats
+  kReadFile,   // file, offset, length -> payload
+};
+
+struct Request {
+  std::uint64_t id = 0;  // set by the connection
+  Op op = Op::kPing;
+  BlobId blob;
+  std::uint64_t offset = 0;
+  std::uint64_t length = 0;
+  bool release = false;
+  std::uint32_t timeout_ms = 0;
+  SetOptions options;
+  FileRef file;
+  std::vector<std::byte> payload;  // filled on the receiving side only
+};
+
+struct Reply {
+  std::uint64_t id = 0;  // of the request
+  Code code = Code::kOk;
+  std::string message;
+  DRef ref;
+  FileRef file;
+  BlobInfo info;
+  std::vector<NodeInfo> nodes;
+  Stats stats;
+  View held;                           // sending side: keeps `payload` in place until it is sent
+  std::span<const std::byte> payload;  // sending side: bytes that follow the message
+  std::uint64_t payload_bytes = 0;     // receiving side: how many followed
+};
+
+Reply error_reply(const Error& error);
+
+}  // namespace mempool::transport

@@ -1,0 +1,39 @@
+// Verified one-sided reads: the one place that decides whether bytes that were read are the blob's.
+//
+// Rule (ii) of docs/one-sided-reads.md: the payload counts only if a read of the header, posted after
+// every payload read had completed, still shows the blob. It needs no clock: the owner changes the
+// generation before it lets the memory go, and that header would show it.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+
+#include <mempool/ref.h>
+
+#include "transport/fabric.h"
+
+namespace mempool::transport {
+
+/// Room in front of the payload in a Buffer that receives a blob: the header lands there.
+inline constexpr std::size_t kHeaderRoomBytes = 64;
+
+/// What a reader expects where it reads.
+struct RemoteBlob {
+  RemoteRange header;  // of the blob's header
+  std::uint64_t object = 0;
+  std::uint64_t generation = 0;
+  std::uint64_t length = 0;
+};
+
+enum class Verdict {
+  kAccepted,
+  kRejected,  // the memory holds something else now: ask the owner; the buffer's bytes are undefined
+};
+
+/// Reads payload bytes [offset, offset + bytes) to kHeaderRoomBytes in the buffer and verifies them.
+/// `timeout` is for each part of at most kPartBytes.
+Result<Verdict> read_verified(Fabric& fabric, const RemoteBlob& blob, std::uint64_t offset,
+                              std::uint64_t bytes, const Buffer& into,
+                              std::chrono::milliseconds timeout);
+
+}  // namespace mempool::transport

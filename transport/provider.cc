@@ -1,0 +1,72 @@
+#include "transport/provider.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+#include <mutex>
+
+#include "transport/fabric_info.h"
+
+namespace mempool::transport {
+namespace {
+
+// spin_us: on TCP providers the one who waits is also the one who moves the data, so polling is
+// progress. `sockets` moves data on threads of its own, which a polling reader starves on small
+// machines (6 ms a read instead of 60 us on two cores): there a reader blocks at once.
+// `shm` is only opened by name: its fast path needs a permission that containers deny.
+constexpr std::array<Provider, 5> kProviders{{
+    {.name = "verbs", .rdma = true, .automatic = true, .spin_us = 50},
+    {.name = "net", .rdma = false, .automatic = true, .spin_us = 100},
+    {.name = "tcp", .rdma = false, .automatic = true, .spin_us = 100},
+    {.name = "sockets", .rdma = false, .automatic = true, .spin_us = 0},
+    {.name = "shm", .rdma = false, .automatic = false, .spin_us = 50},
+}};
+
+std::string join(const std::vector<std::string>& names) {
+  std::string text;
+  for (const auto& name : names) text += (text.empty() ? "" : ", ") + name;
+  return text.empty() ? "none" : text;
+}
+
+}  // namespace
+
+std::span<const Provider> known_providers() { return kProviders; }
+
+const Provider* find_provider(std::string_view name) {
+  const auto found = std::ranges::find(kProviders, name, &Provider::name);
+  return found == kProviders.end() ? nullptr : &*found;
+}
+
+std::vector<std::string> present_providers() {
+  std::vector<std::string> names;
+  for (const auto& provider : kProviders)
+    if (query_provider(provider.name, "", FabricUse::kListen))
+      names.emplace_back(provider.name);
+  return names;
+}
+
+Result<std::vector<const Provider*>> choose_providers(const std::vector<std::string>& asked,
+                                                      bool require_rdma) {
+  const auto present = present_providers();
+  const auto is_present = [&](std::string_view name) {
+    return std::ranges::find(present, name) != present.end();
+  };
+  const auto missing = [&](const std::string& what) {
+    return fail(Code::kNoProvider, what + "; present here: " + join(present));
+  };
+  for (const auto& name : asked) {
+    if (!find_provider(name)) return missing("there is no provider \"" + name + "\"");
+    if (!is_present(name)) return missing("provider \"" + name + "\" is not usable on this machine");
+  }
+  std::vector<const Provider*> chosen;
+  for (const auto& provider : kProviders) {
+    const bool wanted =
+        asked.empty() ? provider.automatic : std::ranges::find(asked, provider.name) != asked.end();
+    if (wanted && is_present(provider.name)) chosen.push_back(&provider);
+  }
+  if (require_rdma && std::ranges::none_of(chosen, &Provider::rdma))
+    return missing("RDMA is required, and no allowed provider has it");
+  return chosen;
+}
+
+}  // namespace mempool::transport

@@ -1,0 +1,35 @@
+// What MemPool knows of libfabric's providers. The only place where a provider's name means anything.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <mempool/result.h>
+
+namespace mempool::transport {
+
+struct Provider {
+  std::string_view name;  // as people write it and as peers announce it
+  bool rdma;              // one-sided in hardware (or in soft-RoCE)
+  bool automatic;         // opened unless only others were asked for
+  std::uint32_t spin_us;  // how long a waiting thread polls before it blocks
+};
+
+/// All that this version knows, best first: the order in which a peer's offers are tried.
+std::span<const Provider> known_providers();
+
+const Provider* find_provider(std::string_view name);
+
+/// The names of providers that this machine can open now, best first.
+std::vector<std::string> present_providers();
+
+/// The providers to open for what the user asked for (empty: all automatic ones), best first.
+/// NoProvider when a named one is not known or not here, or RDMA is required and absent; the message
+/// lists those present.
+Result<std::vector<const Provider*>> choose_providers(const std::vector<std::string>& asked,
+                                                      bool require_rdma);
+
+}  // namespace mempool::transport

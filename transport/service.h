@@ -1,0 +1,40 @@
+// What a node does for its peers: the transport calls it, the node implements it.
+#pragma once
+
+#include <memory>
+
+#include "transport/messages.h"
+
+namespace mempool::transport {
+
+/// One session's side of the service. What the session owns (drafts, pins) lives in it and goes with
+/// it.
+class SessionHandler {
+ public:
+  virtual ~SessionHandler() = default;
+  /// May block on disk unless the operation is one of those that may_block() excludes; called from
+  /// several threads at once, but for the chunks of sets, which come in order.
+  virtual Reply handle(Request& request) = 0;
+};
+
+struct Accepted {
+  Hello hello;  // this node's answer
+  std::unique_ptr<SessionHandler> session;
+};
+
+class Service {
+ public:
+  virtual ~Service() = default;
+  /// Checks the peer's cluster and authentication. On the I/O thread: does not block.
+  virtual Result<Accepted> accept(const Hello& peer) = 0;
+};
+
+/// Operations that are answered on the I/O thread because they only look things up.
+constexpr bool may_block(Op op) {
+  return op != Op::kPing && op != Op::kLocate && op != Op::kInspect && op != Op::kNodes;
+}
+
+/// Operations that must run in the order in which they were sent.
+constexpr bool is_ordered(Op op) { return op == Op::kSetChunk || op == Op::kSetCommit; }
+
+}  // namespace mempool::transport

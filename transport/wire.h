@@ -1,0 +1,21 @@
+// Messages to FlatBuffers and back. The only code that sees the generated classes.
+//
+// Whatever a decoder accepts has passed the FlatBuffers verifier; anything else is Protocol.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <variant>
+#include <vector>
+
+#include "transport/messages.h"
+
+namespace mempool::transport {
+
+std::vector<std::byte> encode(const Hello& hello);
+std::vector<std::byte> encode(const Request& request);
+std::vector<std::byte> encode(const Reply& reply);
+
+Result<std::variant<Hello, Request, Reply>> decode(std::span<const std::byte> message);
+
+}  // namespace mempool::transport
