@@ -47,9 +47,7 @@ void Cluster::close() {
   buffers_.trim();
 }
 
-void Cluster::introduce(Hello hello) {
-  hello_ = std::move(hello);
-}
+void Cluster::introduce(Hello hello) { hello_ = std::move(hello); }
 
 void Cluster::keep_linked(std::vector<std::string> addresses) {
   std::lock_guard lock(mutex_);
@@ -86,6 +84,7 @@ Result<Cluster::PeerPtr> Cluster::link(const std::string& address, Clock::time_p
   link->peer = nullptr;
   const auto limit = std::min(deadline, Clock::now() + kConnectTimeout);
   auto lost = [this, address] {
+    transport::log().info("lost the link to {}", address);
     membership_->lost(address);
     wake();
   };
@@ -99,6 +98,9 @@ Result<Cluster::PeerPtr> Cluster::link(const std::string& address, Clock::time_p
   membership_->learn(node, true);
   for (const auto& other : theirs.members) heard_of(other);
   link->peer = std::move(*peer);
+  const auto* provider = link->peer->provider();
+  transport::log().info("linked to {} (node {}) over {}", address, id_text(node.id),
+                        provider ? provider->name : "the session alone");
   return link->peer;
 }
 

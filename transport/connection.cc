@@ -90,6 +90,7 @@ asio::awaitable<Status> Connection::State::open(Hello mine) {
                                       asio::redirect_error(asio::use_awaitable, error));
   if (error)
     co_return fail(Code::kUnavailable, "cannot resolve " + where->host + ": " + reason(error));
+  if (ended) co_return fail(Code::kTimeout, "gave up");  // connecting would open the socket again
   co_await asio::async_connect(socket, endpoints,
                                asio::redirect_error(asio::use_awaitable, error));
   if (error)
@@ -135,7 +136,7 @@ Result<std::shared_ptr<Connection>> Connection::connect(IoThread& io, const std:
   auto work = [](std::shared_ptr<State> s, Hello hello,
                  std::shared_ptr<Opening> o) -> asio::awaitable<void> {
     Status status = co_await s->open(std::move(hello));
-    if (status) {
+    if (status && !s->ended) {
       s->alive = true;
       s->last_heard = Clock::now();
       asio::co_spawn(s->io, s->receive(), asio::detached);

@@ -166,10 +166,11 @@ Status OpenFabric::open(const std::string& host, FabricUse use) {
   return {};
 }
 
-/// The best kind of waiting that the provider has; without any, the thread polls with pauses.
+/// Waiting on a descriptor; a provider without one is polled with pauses. Not FI_WAIT_UNSPEC: shm then
+/// yields in a loop, which keeps a core busy and ignores the time limit.
 Status OpenFabric::open_completion_queue() {
   int status = 0;
-  for (fi_wait_obj object : {FI_WAIT_FD, FI_WAIT_UNSPEC, FI_WAIT_NONE}) {
+  for (fi_wait_obj object : {FI_WAIT_FD, FI_WAIT_NONE}) {
     fi_cq_attr attr{};
     attr.size = 256;
     attr.format = FI_CQ_FORMAT_CONTEXT;
