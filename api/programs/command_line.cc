@@ -10,8 +10,18 @@ namespace mempool::programs {
 
 void add_size(CLI::App& app, const std::string& flag, std::uint64_t& value,
               const std::string& what) {
-  app.add_option(flag, value, what)
-      ->transform(CLI::AsSizeValue(/*kb_is_1000=*/true))
+  CLI::Validator size = CLI::AsSizeValue(/*kb_is_1000=*/true);
+  size.description("");  // the units are in the option's own text
+  // Without this, -5 would wrap to a huge size.
+  const CLI::Validator not_negative(
+      [](std::string& text) {
+        return text.find('-') == std::string::npos ? "" : "a size is not negative: " + text;
+      },
+      "");
+  // Validators run last first.
+  app.add_option(flag, value, what + " (64MiB, 1GB, bytes)")
+      ->transform(size)
+      ->transform(not_negative)
       ->type_name("SIZE");
 }
 
@@ -29,6 +39,10 @@ void add_cluster_options(CLI::App& app, ClusterOptions& options) {
 }
 
 std::optional<int> parse(CLI::App& app, int argc, char** argv) {
+  if (argc == 1) {
+    std::fputs(app.help().c_str(), stderr);
+    return 2;
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -1,5 +1,7 @@
 // mempool: a cluster from the command line.
+#include <cstdio>
 #include <functional>
+#include <memory>
 
 #include <CLI/CLI.hpp>
 
@@ -148,8 +150,7 @@ int main(int argc, char** argv) {
   app.fallthrough();
   app.add_option("--node", node, "a node of the cluster (or environment MEMPOOL_NODE)")
       ->type_name("HOST:PORT")
-      ->envname("MEMPOOL_NODE")
-      ->required();
+      ->envname("MEMPOOL_NODE");
   programs::add_cluster_options(app, options);
   add_data_commands(app, chosen);
   add_disk_commands(app, chosen);
@@ -157,6 +158,10 @@ int main(int argc, char** argv) {
   add_bulk_commands(app, chosen);
   if (const auto status = programs::parse(app, argc, argv)) return *status;
 
+  if (node.empty()) {
+    std::fputs("mempool: which node? say --node HOST:PORT, or set MEMPOOL_NODE\n", stderr);
+    return 2;
+  }
   auto pool = Pool::connect(node, options);
   if (!pool) return programs::failed("mempool", pool.error());
   const auto done = chosen.run(*pool);

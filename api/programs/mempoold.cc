@@ -1,7 +1,7 @@
 // mempoold: one node of a cluster, until SIGTERM or SIGINT.
 #include <csignal>
 #include <cstdio>
-#include <map>
+#include <string>
 
 #include <CLI/CLI.hpp>
 
@@ -38,6 +38,7 @@ void announce(const mempool::NodeInfo& self) {
 int main(int argc, char** argv) {
   using namespace mempool;
   PoolOptions options;
+  std::string policy = "lru";
   std::string level = "info";
   CLI::App app{"A node of a MemPool cluster: stores blobs, spills the cold ones, serves them to all."};
   app.name("mempoold");
@@ -51,10 +52,8 @@ int main(int argc, char** argv) {
   programs::add_size(app, "--max-disksize", options.max_disksize,
                      "limit of spill files on disk; 0: what the disk has");
   app.add_option("--spill-dir", options.spill_dir, "where cold blobs go")->type_name("DIR");
-  app.add_option("--policy", options.policy, "which blobs go first")
-      ->transform(CLI::CheckedTransformer(
-          std::map<std::string, Policy>{{"lru", Policy::kLru}, {"mru", Policy::kMru}}))
-      ->default_str("lru");
+  app.add_option("--policy", policy, "which blobs go first: the least or the most recently used")
+      ->check(CLI::IsMember({"lru", "mru"}));
   programs::add_cluster_options(app, options);
   app.add_flag("--insecure", options.insecure,
                "serve on other than loopback addresses, without authentication");
@@ -62,6 +61,7 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember({"debug", "info", "warn", "error", "off"}));
   if (const auto status = programs::parse(app, argc, argv)) return *status;
 
+  options.policy = policy == "mru" ? Policy::kMru : Policy::kLru;
   transport::log().set_level(spdlog::level::from_str(level));
   const auto ends = block_end_signals();
   auto pool = Pool::open(options);
