@@ -30,7 +30,9 @@ Cluster::Cluster(const ClusterOptions& options, std::vector<const transport::Pro
       membership_(make_static_membership()),
       fabrics_(std::make_unique<transport::Fabrics>(std::move(providers))) {}
 
-Cluster::~Cluster() { close(); }
+Cluster::~Cluster() {
+  close();
+}
 
 void Cluster::close() {
   {
@@ -41,13 +43,16 @@ void Cluster::close() {
   if (maintainer_.joinable()) maintainer_.join();
   {
     std::lock_guard lock(mutex_);
+    linked_.clear();
     links_.clear();
   }
   io_.stop();
   buffers_.trim();
 }
 
-void Cluster::introduce(Hello hello) { hello_ = std::move(hello); }
+void Cluster::introduce(Hello hello) {
+  hello_ = std::move(hello);
+}
 
 void Cluster::keep_linked(std::vector<std::string> addresses) {
   std::lock_guard lock(mutex_);
@@ -101,10 +106,17 @@ Result<Cluster::PeerPtr> Cluster::link(const std::string& address, Clock::time_p
   const auto* provider = link->peer->provider();
   transport::log().info("linked to {} (node {}) over {}", address, id_text(node.id),
                         provider ? provider->name : "the session alone");
+  std::lock_guard lock(mutex_);
+  linked_[node.id] = link->peer;
   return link->peer;
 }
 
 Result<Cluster::PeerPtr> Cluster::peer(std::uint64_t node, Clock::time_point deadline) {
+  {
+    std::lock_guard lock(mutex_);
+    const auto found = linked_.find(node);
+    if (found != linked_.end() && found->second->alive()) return found->second;
+  }
   auto known = membership_->find(node);
   if (!known && hello_.address.empty()) {
     // A client learns of nodes that came later from those it knows.

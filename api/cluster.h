@@ -1,8 +1,8 @@
-// Cluster: this process's links to the nodes of its cluster, and what they share - the I/O thread, the
-// fabrics, the buffers, the membership.
+// Cluster: this process's links to the nodes of its cluster, and what they share - the I/O thread,
+// the fabrics, the buffers, the membership.
 //
-// A client links to nodes when it needs them. A node keeps a link to every member: a thread that sleeps
-// until something changes makes them, and tries again while one is missing.
+// A client links to nodes when it needs them. A node keeps a link to every member: a thread that
+// sleeps until something changes makes them, and tries again while one is missing.
 //
 // Thread safety: every call from any thread; no call is under way when it is destroyed.
 #pragma once
@@ -14,6 +14,7 @@
 #include <mutex>
 #include <string>
 #include <thread>
+#include <unordered_map>
 #include <vector>
 
 #include <mempool/options.h>
@@ -89,8 +90,9 @@ class Cluster {
   std::unique_ptr<transport::Fabrics> fabrics_;
   transport::IoThread io_;
 
-  std::mutex mutex_;  // of what follows
-  std::map<std::string, std::shared_ptr<Link>> links_;
+  std::mutex mutex_;                                    // of what follows
+  std::map<std::string, std::shared_ptr<Link>> links_;  // by address
+  std::unordered_map<std::uint64_t, PeerPtr> linked_;   // by node: what a warm get looks up
   std::vector<std::string> wanted_;  // addresses; for a client the one it was given
   std::condition_variable changed_;
   bool change_ = false;

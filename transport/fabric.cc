@@ -7,12 +7,12 @@
 #include <mutex>
 #include <thread>
 
+#include <poll.h>
 #include <rdma/fi_cm.h>
 #include <rdma/fi_domain.h>
 #include <rdma/fi_endpoint.h>
 #include <rdma/fi_errno.h>
 #include <rdma/fi_rma.h>
-#include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
 #include <unistd.h>
@@ -28,7 +28,9 @@ using namespace std::chrono_literals;
 constexpr std::size_t kWindow = 16;  // reads of one call in flight
 constexpr std::size_t kCompletionsPerPoll = 16;
 
-std::string fi_reason(std::int64_t status) { return fi_strerror(static_cast<int>(-status)); }
+std::string fi_reason(std::int64_t status) {
+  return fi_strerror(static_cast<int>(-status));
+}
 
 /// The reads of one call. Recycled, never freed before the fabric, so that a late completion always
 /// finds it.
@@ -115,12 +117,14 @@ class OpenFabric final : public Fabric {
 
   // Who makes progress: pollers while there are any, else the thread.
   std::atomic<std::uint32_t> pollers_{0};
+  std::atomic<std::uint32_t> sleepers_{0};  // callers that gave up polling
   std::atomic<std::uint64_t> polls_{0};
   std::uint64_t polls_seen_ = 0;  // the thread's
   std::mutex progress_mutex_;
   std::condition_variable progress_wake_;
   std::atomic<bool> stopping_{false};
-  int stop_event_ = -1;  // wakes the thread out of the kernel: fi_cq_signal does not on every provider
+  int stop_event_ =
+      -1;  // wakes the thread out of the kernel: fi_cq_signal does not on every provider
   std::thread thread_;
 };
 
@@ -149,8 +153,7 @@ Status OpenFabric::open(const std::string& host, FabricUse use) {
   av_.reset(av);
   if (auto opened = open_completion_queue(); !opened) return opened;
   fid_ep* endpoint = nullptr;
-  if (int s = fi_endpoint(domain, info_.get(), &endpoint, nullptr))
-    return failed("fi_endpoint", s);
+  if (int s = fi_endpoint(domain, info_.get(), &endpoint, nullptr)) return failed("fi_endpoint", s);
   endpoint_.reset(endpoint);
   if (int s = fi_ep_bind(endpoint, &av->fid, 0)) return failed("fi_ep_bind", s);
   if (int s = fi_ep_bind(endpoint, &cq_->fid, FI_TRANSMIT | FI_RECV))
@@ -166,8 +169,8 @@ Status OpenFabric::open(const std::string& host, FabricUse use) {
   return {};
 }
 
-/// Waiting on a descriptor; a provider without one is polled with pauses. Not FI_WAIT_UNSPEC: shm then
-/// yields in a loop, which keeps a core busy and ignores the time limit.
+/// Waiting on a descriptor; a provider without one is polled with pauses. Not FI_WAIT_UNSPEC: shm
+/// then yields in a loop, which keeps a core busy and ignores the time limit.
 Status OpenFabric::open_completion_queue() {
   int status = 0;
   for (fi_wait_obj object : {FI_WAIT_FD, FI_WAIT_NONE}) {
@@ -220,8 +223,8 @@ Result<std::unique_ptr<MemoryRegion>> OpenFabric::register_memory(std::span<std:
       key &= (std::uint64_t{1} << (8 * bytes)) - 1;
   }
   fid_mr* mr = nullptr;
-  const int status = fi_mr_reg(domain_.get(), memory.data(), memory.size(), access, 0, key, 0, &mr,
-                               nullptr);
+  const int status =
+      fi_mr_reg(domain_.get(), memory.data(), memory.size(), access, 0, key, 0, &mr, nullptr);
   if (status == -FI_ENOMEM)
     return fail(Code::kLimit, "cannot lock " + std::to_string(memory.size()) + " bytes for " +
                                   std::string(provider_.name) +
@@ -256,8 +259,8 @@ Result<FabricAddress> OpenFabric::insert(std::span<const std::byte> peer_address
   fi_addr_t address = FI_ADDR_UNSPEC;
   const int inserted = fi_av_insert(av_.get(), peer_address.data(), 1, &address, 0, nullptr);
   if (inserted != 1)
-    return fail(Code::kProtocol, "provider " + std::string(provider_.name) +
-                                     " does not take the peer's address");
+    return fail(Code::kProtocol,
+                "provider " + std::string(provider_.name) + " does not take the peer's address");
   return address;
 }
 
@@ -327,7 +330,8 @@ ssize_t OpenFabric::drain() noexcept {
 void OpenFabric::await_change(Flight* flight, std::uint32_t seen, Clock::time_point deadline) {
   const auto changed = [&] { return (flight->word.load() & Flight::kBusy) != seen; };
   if (provider_.spin_us > 0) {
-    const auto until = std::min(deadline, Clock::now() + std::chrono::microseconds(provider_.spin_us));
+    const auto until =
+        std::min(deadline, Clock::now() + std::chrono::microseconds(provider_.spin_us));
     pollers_.fetch_add(1);
     polls_.fetch_add(1, std::memory_order_relaxed);
     bool done = false;
@@ -337,13 +341,19 @@ void OpenFabric::await_change(Flight* flight, std::uint32_t seen, Clock::time_po
     } while (!done && Clock::now() < until);
     pollers_.fetch_sub(1);
     if (done) return;
+  }
+  sleepers_.fetch_add(1);
+  {
     std::lock_guard lock(progress_mutex_);
     progress_wake_.notify_one();
   }
-  std::unique_lock lock(flight->mutex);
-  flight->word.fetch_or(Flight::kBlocked);
-  flight->wake.wait_until(lock, deadline, changed);
-  flight->word.fetch_and(~Flight::kBlocked);
+  {
+    std::unique_lock lock(flight->mutex);
+    flight->word.fetch_or(Flight::kBlocked);
+    flight->wake.wait_until(lock, deadline, changed);
+    flight->word.fetch_and(~Flight::kBlocked);
+  }
+  sleepers_.fetch_sub(1);
 }
 
 Status OpenFabric::read(const RemoteRange& from, const Buffer& into, std::size_t at,
@@ -362,9 +372,8 @@ Status OpenFabric::read(const RemoteRange& from, const Buffer& into, std::size_t
       auto& slot = flight->reads[static_cast<std::size_t>(std::countr_one(busy))];
       const auto size = std::min(piece, bytes - posted);
       flight->word.fetch_or(slot.bit);
-      const auto status =
-          fi_read(endpoint_.get(), into.data() + at + posted, size, *descriptor, from.peer,
-                  from.address + posted, from.key, &slot.context);
+      const auto status = fi_read(endpoint_.get(), into.data() + at + posted, size, *descriptor,
+                                  from.peer, from.address + posted, from.key, &slot.context);
       if (status == 0) {
         posted += size;
       } else {
@@ -387,16 +396,19 @@ Status OpenFabric::read(const RemoteRange& from, const Buffer& into, std::size_t
     return fail(Code::kTimeout,
                 "a read over " + std::string(provider_.name) + " did not end in time");
   if (error)
-    return fail(Code::kUnavailable, "a read over " + std::string(provider_.name) +
-                                        " failed: " + fi_strerror(error));
+    return fail(Code::kUnavailable,
+                "a read over " + std::string(provider_.name) + " failed: " + fi_strerror(error));
   return {};
 }
 
 // ---- progress ----
 
+/// Threads that read one blob after another poll with short gaps: as long as that goes on, and none
+/// of them sleeps, this thread would only be in their way.
 bool OpenFabric::someone_polls() {
   const auto polls = polls_.load(std::memory_order_relaxed);
-  return pollers_.load() > 0 || std::exchange(polls_seen_, polls) != polls;
+  const bool polled = std::exchange(polls_seen_, polls) != polls;
+  return sleepers_.load() == 0 && (polled || pollers_.load() > 0);
 }
 
 void OpenFabric::make_progress() {
@@ -404,7 +416,7 @@ void OpenFabric::make_progress() {
   while (!stopping_) {
     if (someone_polls()) {
       std::unique_lock lock(progress_mutex_);
-      if (!stopping_) progress_wake_.wait_for(lock, 1ms);
+      progress_wake_.wait_for(lock, 1ms, [&] { return stopping_ || sleepers_.load() > 0; });
       continue;
     }
     if (wait_object_ == FI_WAIT_NONE) {

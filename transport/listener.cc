@@ -24,7 +24,8 @@ namespace {
 
 using asio::ip::tcp;
 
-constexpr std::size_t kWorkers = 4;
+// They mostly wait for the disk; idle ones cost nothing.
+constexpr std::size_t kWorkers = 8;
 
 Error socket_error(const HostPort& where, const asio::error_code& error) {
   const auto code = error == asio::error::address_in_use    ? Code::kExists

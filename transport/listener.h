@@ -22,7 +22,7 @@ class IoThread;
 class Listener {
  public:
   static constexpr std::size_t kMaxSessions = 1024;
-  static constexpr std::size_t kMaxInFlight = 32;
+  static constexpr std::size_t kMaxInFlight = 16;
   static constexpr std::uint32_t kHelloTimeout_ms = 5000;
   static constexpr std::uint32_t kLease_ms = 10'000;
 
