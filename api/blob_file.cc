@@ -3,21 +3,25 @@
 #include <algorithm>
 #include <vector>
 
-#include "spill/spill.h"
-
 namespace mempool {
 namespace {
 
 constexpr std::uint64_t kPartBytes = std::uint64_t{8} << 20;
 
-void drop_mapping(void* mapping, void*) noexcept { delete static_cast<spill::Mapping*>(mapping); }
+void drop_mapping(void* mapping, void*) noexcept {
+  delete static_cast<spill::Mapping*>(mapping);
+}
 
 }  // namespace
 
 Result<View> map_blob_file(const FileRef& ref) {
   auto file = spill::File::open(ref);
   if (!file) return forward_error(std::move(file));
-  auto mapped = file->map();
+  return map_blob_file(*file);
+}
+
+Result<View> map_blob_file(const spill::File& file) {
+  auto mapped = file.map();
   if (!mapped) return forward_error(std::move(mapped));
   auto mapping = std::make_unique<spill::Mapping>(std::move(*mapped));
   const auto payload = mapping->payload();

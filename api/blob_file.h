@@ -10,10 +10,13 @@
 #include <mempool/result.h>
 #include <mempool/view.h>
 
+#include "spill/spill.h"
+
 namespace mempool {
 
 /// Corrupt unless the file is valid and the one that `ref` names.
 Result<View> map_blob_file(const FileRef& ref);
+Result<View> map_blob_file(const spill::File& file);
 
 using ReadBlob = std::function<Status(std::uint64_t offset, std::span<std::byte> out)>;
 

@@ -23,6 +23,15 @@ NodeInfo introduction(const Hello& hello) {
   return node;
 }
 
+Status name_session(Hello& hello) {
+  for (std::uint64_t* part : {&hello.session_high, &hello.session_low}) {
+    auto random = random_id();
+    if (!random) return forward_error(std::move(random));
+    *part = *random;
+  }
+  return {};
+}
+
 }  // namespace
 
 Cluster::Cluster(const ClusterOptions& options, std::vector<const transport::Provider*> providers)
@@ -93,11 +102,15 @@ Result<Cluster::PeerPtr> Cluster::link(const std::string& address, Clock::time_p
     membership_->lost(address);
     wake();
   };
-  auto peer = Peer::connect(io_, *fabrics_, address, hello_, options_.require_rdma, limit, lost);
+  Hello hello = hello_;
+  if (auto named = name_session(hello); !named) return forward_error(std::move(named));
+  auto peer = Peer::connect(io_, *fabrics_, address, hello, options_.require_rdma, limit, lost);
   if (!peer) return forward_error(std::move(peer));
   const Hello& theirs = (*peer)->hello();
   if (theirs.cluster != hello_.cluster)
     return fail(Code::kWrongCluster, address + " belongs to another cluster");
+  if (hello_.node != 0 && theirs.node == hello_.node)
+    return fail(Code::kExists, address + " is this node itself");
   NodeInfo node = introduction(theirs);
   node.address = address;  // the way that works from here
   membership_->learn(node, true);
@@ -134,10 +147,6 @@ Result<Cluster::PeerPtr> Cluster::peer(std::uint64_t node, Clock::time_point dea
   return link(known->address, deadline);
 }
 
-Result<Cluster::PeerPtr> Cluster::peer_at(const std::string& address, Clock::time_point deadline) {
-  return link(address, deadline);
-}
-
 Result<Cluster::PeerPtr> Cluster::any_peer(Clock::time_point deadline) {
   std::vector<std::string> addresses;
   {
@@ -171,6 +180,11 @@ bool Cluster::link_missing() {
     if (address == hello_.address) continue;
     auto peer = link(address, Clock::now() + kConnectTimeout);
     if (peer) continue;
+    if (peer.error().code == Code::kExists) {  // joined to itself by another name: harmless
+      std::lock_guard lock(mutex_);
+      std::erase(wanted_, address);
+      continue;
+    }
     missing = true;
     transport::log().debug("no link to {}: {}", address, peer.error().to_string());
     if (std::lock_guard lock(mutex_); closing_) return false;

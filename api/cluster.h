@@ -52,8 +52,6 @@ class Cluster {
 
   /// The link to a node, made if there is none. Unavailable, Timeout, WrongCluster, ...
   Result<PeerPtr> peer(std::uint64_t node, Clock::time_point deadline);
-  /// The link to whoever listens at an address.
-  Result<PeerPtr> peer_at(const std::string& address, Clock::time_point deadline);
   /// Any living node: for a client the one it was given, else another it heard of.
   Result<PeerPtr> any_peer(Clock::time_point deadline);
 

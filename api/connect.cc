@@ -10,15 +10,9 @@ namespace mempool {
 Result<Pool> Pool::connect(const std::string& node, const ClusterOptions& options) {
   auto providers = transport::choose_providers(options.providers, options.require_rdma);
   if (!providers) return forward_error(std::move(providers));
-  auto high = random_id();
-  auto low = random_id();
-  if (!high) return forward_error(std::move(high));
-  if (!low) return forward_error(std::move(low));
   auto cluster = std::make_unique<Cluster>(options, std::move(*providers));
   transport::Hello hello;
   hello.cluster = id_of_name(options.cluster);
-  hello.session_high = *high;
-  hello.session_low = *low;
   cluster->introduce(std::move(hello));
   cluster->keep_linked({node});
   // At once, so that a wrong address is an error here and not in the first get.

@@ -1,9 +1,9 @@
 #include "api/identity.h"
 
+#include <cstdio>
+
 #include <sys/random.h>
 #include <xxhash.h>
-
-#include <cstdio>
 
 namespace mempool {
 
@@ -35,9 +35,9 @@ Status check_identity(const BlobId& ref, const BlobId& life) {
     return fail(Code::kNotFound, "the reference belongs to node " + id_text(ref.node) +
                                      ", this is node " + id_text(life.node));
   if (ref.incarnation != life.incarnation)
-    return fail(Code::kStaleReference,
-                "the reference was made by an earlier life of node " + id_text(ref.node) +
-                    "; its blobs ended with it: store the data again");
+    return fail(Code::kStaleReference, "the reference was made by an earlier life of node " +
+                                           id_text(ref.node) +
+                                           "; its blobs ended with it: store the data again");
   return {};
 }
 

@@ -1,5 +1,5 @@
-// Who is in the cluster, behind one small interface, so that a directory service can take the place of
-// the static join list. Thread safety: every call from any thread.
+// Who is in the cluster, behind one small interface, so that a directory service can take the place
+// of the static join list. Thread safety: every call from any thread.
 #pragma once
 
 #include <memory>

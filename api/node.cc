@@ -1,10 +1,12 @@
 #include "api/node.h"
 
-#include <unistd.h>
-
 #include <cstring>
 #include <fstream>
 
+#include <unistd.h>
+
+#include "api/blob_file.h"
+#include "api/identity.h"
 #include "api/spill_disk.h"
 
 namespace mempool {
@@ -16,6 +18,16 @@ std::uint64_t resident_bytes() {
   std::ifstream statm("/proc/self/statm");
   statm >> total >> resident;
   return resident * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
+}
+
+void drop_mapping(void* mapping, void*) noexcept {
+  delete static_cast<std::shared_ptr<const store::DiskMapping>*>(mapping);
+}
+
+View view_of_file(std::shared_ptr<const store::DiskMapping> mapping) {
+  const auto payload = mapping->payload();
+  auto held = std::make_unique<std::shared_ptr<const store::DiskMapping>>(std::move(mapping));
+  return View(payload, Path::kMappedFile, drop_mapping, held.release(), nullptr);
 }
 
 }  // namespace
@@ -46,6 +58,13 @@ std::vector<std::span<std::byte>> Node::regions() const {
   return all;
 }
 
+Status Node::check(const SetOptions& options) {
+  if (options.type_name.size() <= kMaxTypeNameBytes) return {};
+  return fail(Code::kInvalidArgument, "a type name has at most " +
+                                          std::to_string(kMaxTypeNameBytes) + " bytes, this has " +
+                                          std::to_string(options.type_name.size()));
+}
+
 store::BlobOptions Node::blob_options(const SetOptions& options, std::uint32_t timeout_ms) const {
   return {.type_name = options.type_name,
           .drop_on_evict = options.drop_on_evict,
@@ -62,13 +81,14 @@ DRef Node::ref_of(const store::Placed& placed, std::uint64_t length) const {
 // ---- verbs ----
 
 Result<DRef> Node::set(std::span<const std::byte> bytes, const SetOptions& options) {
+  if (auto fine = check(options); !fine) return forward_error(std::move(fine));
   auto placed = store_->set(bytes, blob_options(options, options.timeout_ms));
   if (!placed) return forward_error(std::move(placed));
   return ref_of(*placed, bytes.size());
 }
 
-Result<View> Node::get(const DRef& ref, const GetOptions&) {
-  auto view = store_->get(ref.id.object);
+Result<View> Node::get(const DRef& ref, const GetOptions& options) {
+  auto view = options.touch ? store_->get(ref.id.object) : store_->peek(ref.id.object);
   if (view) counters_->count(view->path(), nullptr, view->size());
   return view;
 }
@@ -78,21 +98,26 @@ Status Node::read(const DRef& ref, std::uint64_t offset, std::span<std::byte> ou
   auto view = get(ref, options);
   if (!view) return forward_error(std::move(view));
   if (offset > view->size() || view->size() - offset < out.size())
-    return fail(Code::kInvalidArgument, "the range is outside the blob of " +
-                                            std::to_string(view->size()) + " bytes");
+    return fail(Code::kInvalidArgument,
+                "the range is outside the blob of " + std::to_string(view->size()) + " bytes");
   std::memcpy(out.data(), view->data() + offset, out.size());
   return {};
 }
 
-Status Node::remove(const DRef& ref) { return store_->remove(ref.id.object); }
+Status Node::remove(const DRef& ref) {
+  return store_->remove(ref.id.object);
+}
 
 Result<FileRef> Node::to_disk(const DRef& ref, bool release) {
   return store_->write_to_disk(ref.id.object, release);
 }
 
-Status Node::prefetch(const DRef& ref) { return store_->load(ref.id.object); }
+Status Node::prefetch(const DRef& ref) {
+  return store_->load(ref.id.object);
+}
 
 Result<DRef> Node::adopt(const FileRef& file, const SetOptions& options) {
+  if (auto fine = check(options); !fine) return forward_error(std::move(fine));
   auto opened = spill::File::open(file);
   if (!opened) return forward_error(std::move(opened));
   SetOptions described = options;
@@ -104,13 +129,40 @@ Result<DRef> Node::adopt(const FileRef& file, const SetOptions& options) {
   return ref_of(*placed, length);
 }
 
+Result<View> Node::get_file(const FileRef& ref, const GetOptions&) {
+  // The node's own file, unchanged since it was written, is mapped without reading it.
+  if (check_identity(ref.id, life_)) {
+    auto own = store_->file(ref.id.object);
+    if (own && *own && (*own)->ref() == ref) {
+      auto mapping = (*own)->map();
+      if (!mapping) return forward_error(std::move(mapping));
+      return view_of_file(std::move(*mapping));
+    }
+  }
+  auto file = open_file(ref);
+  if (!file) return forward_error(std::move(file));
+  return map_blob_file(*file);
+}
+
+Result<spill::File> Node::open_file(const FileRef& ref) {
+  {
+    std::lock_guard lock(last_file_mutex_);
+    if (last_file_ && last_file_->ref() == ref) return *last_file_;
+  }
+  auto file = spill::File::open(ref);
+  if (!file) return file;
+  std::lock_guard lock(last_file_mutex_);
+  last_file_ = *file;
+  return file;
+}
+
 Result<BlobInfo> Node::inspect(const DRef& ref) {
   auto info = store_->inspect(ref.id.object);
   if (!info) return info;
   const auto object = info->ref.id.object;
   info->ref.id = life_;
   info->ref.id.object = object;
-  info->path = path_name(info->in_memory ? Path::kInProcess : Path::kMappedFile);
+  info->path = path_name(info->ref.hint.generation ? Path::kInProcess : Path::kMappedFile);
   return info;
 }
 
@@ -127,19 +179,22 @@ Result<Stats> Node::stats(std::uint64_t) {
 
 Result<store::Store::Draft> Node::begin(std::uint64_t length, const SetOptions& options,
                                         std::uint32_t timeout_ms) {
+  if (auto fine = check(options); !fine) return forward_error(std::move(fine));
   return store_->begin(length, blob_options(options, timeout_ms));
 }
 
-Result<DRef> Node::locate(std::uint64_t object) {
-  auto location = store_->locate(object);
+Result<DRef> Node::locate(std::uint64_t object, bool touch) {
+  auto location = store_->locate(object, touch);
   if (!location) return forward_error(std::move(location));
   return ref_of({object, location->hint}, location->length);
 }
 
-Result<View> Node::get_for_push(std::uint64_t object, std::uint64_t offset) {
+Result<View> Node::get_for_push(std::uint64_t object, std::uint64_t offset, bool touch) {
+  if (!touch) return store_->peek(object);
   if (offset == 0) {
     auto info = store_->inspect(object);
-    // Mapped already: somebody has read it since it was spilled. No room for it is no error here.
+    // Mapped already: somebody has read it since it was spilled. That it stays where it is when
+    // there is no room in the arena is no error here.
     if (info && info->in_memory && info->on_disk) (void)store_->load(object);
   }
   return store_->get(object);

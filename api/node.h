@@ -4,6 +4,8 @@
 #pragma once
 
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -11,6 +13,7 @@
 
 #include "api/path_counters.h"
 #include "api/verbs.h"
+#include "spill/spill.h"
 #include "store/store.h"
 
 namespace mempool {
@@ -35,6 +38,7 @@ class Node final : public Verbs {
   Result<FileRef> to_disk(const DRef& ref, bool release) override;
   Status prefetch(const DRef& ref) override;
   Result<DRef> adopt(const FileRef& file, const SetOptions& options) override;
+  Result<View> get_file(const FileRef& file, const GetOptions& options) override;
   Result<BlobInfo> inspect(const DRef& ref) override;
   Result<Stats> stats(std::uint64_t node) override;
 
@@ -43,19 +47,25 @@ class Node final : public Verbs {
                                     std::uint32_t timeout_ms);
   DRef ref_of(const store::Placed& placed, std::uint64_t length) const;
   /// A fresh reference; its hint is empty when only a file holds the blob.
-  Result<DRef> locate(std::uint64_t object);
-  /// The bytes for a peer that cannot read them itself. A spilled blob that is asked for again while
-  /// it is mapped moves to the arena, from where peers read it one-sidedly.
-  Result<View> get_for_push(std::uint64_t object, std::uint64_t offset);
+  Result<DRef> locate(std::uint64_t object, bool touch);
+  /// The bytes for a peer that cannot read them itself. A spilled blob that is asked for again
+  /// while it is mapped moves to the arena, from where peers read it one-sidedly.
+  Result<View> get_for_push(std::uint64_t object, std::uint64_t offset, bool touch);
 
  private:
   Node(const PoolOptions& options, const BlobId& life, std::unique_ptr<store::Store> store);
+  Result<spill::File> open_file(const FileRef& ref);
+  static Status check(const SetOptions& options);
   store::BlobOptions blob_options(const SetOptions& options, std::uint32_t timeout_ms) const;
 
   const BlobId life_;
   const std::uint32_t timeout_ms_;
   std::unique_ptr<store::Store> store_;
   PathCounters* counters_ = nullptr;
+
+  // A file of another life that is read in parts is opened, and its checksum verified, once.
+  std::mutex last_file_mutex_;
+  std::optional<spill::File> last_file_;
 };
 
 }  // namespace mempool

@@ -41,22 +41,26 @@ class StoringPool final : public PoolCore {
 };
 
 Status StoringPool::serve(const PoolOptions& options, std::unique_ptr<Cluster> cluster,
-                          std::unique_ptr<transport::Listener> listener) {
+                          std::unique_ptr<transport::Listener> bound) {
+  join(std::move(cluster));
+  // Goes before the cluster, whose I/O thread it needs to close.
+  auto listener = std::move(bound);
+  auto& fabrics = cluster_->fabrics();
   const auto regions = node_->regions();
   const bool by_name = !options.providers.empty();
-  if (auto open = cluster->fabrics().listen(listener->where().host, regions, by_name); !open)
-    return open;
+  if (auto open = fabrics.listen(listener->where().host, regions, by_name); !open) return open;
+  if (options.require_rdma && !fabrics.listening_with_rdma())
+    return fail(Code::kNoProvider, "RDMA is required, and no provider that has it could be opened");
   transport::Hello hello;
   hello.cluster = life_.cluster;
   hello.node = life_.node;
   hello.incarnation = life_.incarnation;
   hello.address = listener->where().to_string();
-  hello.providers = cluster->fabrics().offers();
+  hello.providers = fabrics.offers();
   for (const auto& region : regions) hello.region_bytes.push_back(region.size());
   hello.read_window_ms = options.read_window_ms;
   hello.quarantine_ms = options.quarantine_ms;
-  cluster->introduce(std::move(hello));
-  join(std::move(cluster));
+  cluster_->introduce(std::move(hello));
   node_->count_in(counters());
   server_ = std::make_unique<Server>(*node_, *cluster_, std::move(listener));
   cluster_->keep_linked(options.join);
@@ -94,9 +98,15 @@ Result<Pool> open_node(const PoolOptions& options) {
   if (!where) return forward_error(std::move(where));
   if (!options.insecure && !transport::is_loopback(where->host))
     return fail(Code::kPermissionDenied,
-                options.listen + " is not a loopback address, and peers are not authenticated: "
-                                 "whoever reaches it reads and deletes everything. Say --insecure "
-                                 "if the network is trusted");
+                options.listen +
+                    " is not a loopback address, and peers are not authenticated: "
+                    "whoever reaches it reads and deletes everything. Say --insecure "
+                    "if the network is trusted");
+  if (transport::is_unspecified(where->host))
+    return fail(Code::kInvalidArgument,
+                options.listen +
+                    " is no address that a peer can connect to, and a node is known by "
+                    "its address: listen on the one that peers use");
   auto providers = transport::choose_providers(options.providers, options.require_rdma);
   if (!providers) return forward_error(std::move(providers));
   auto incarnation = random_id();

@@ -29,10 +29,10 @@ class PathCounters {
   std::map<std::string, PathStats> snapshot() const {
     std::map<std::string, PathStats> all;
     const auto put = [&](const Counter& counter, std::string name) {
-      if (const auto gets = counter.gets.load()) all[std::move(name)] = {gets, counter.bytes.load()};
+      if (const auto gets = counter.gets.load())
+        all[std::move(name)] = {gets, counter.bytes.load()};
     };
-    for (std::size_t i = 0; i < kPathCount; ++i)
-      put(counters_[i], path_name(static_cast<Path>(i)));
+    for (std::size_t i = 0; i < kPathCount; ++i) put(counters_[i], path_name(static_cast<Path>(i)));
     const auto providers = transport::known_providers();
     for (std::size_t i = 0; i < providers.size(); ++i)
       put(counters_[kPathCount + i], path_name(one_sided(providers[i]), &providers[i]));
@@ -52,8 +52,7 @@ class PathCounters {
 
   static std::size_t slot(Path path, const transport::Provider* provider) noexcept {
     if (!provider) return static_cast<std::size_t>(path);
-    return kPathCount +
-           static_cast<std::size_t>(provider - transport::known_providers().data());
+    return kPathCount + static_cast<std::size_t>(provider - transport::known_providers().data());
   }
 
   std::array<Counter, kPathCount + kMaxProviders> counters_;

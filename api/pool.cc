@@ -47,7 +47,7 @@ Status Pool::poolread(const DRef& ref, std::uint64_t offset, std::span<std::byte
 
 Result<View> Pool::poolget(const FileRef& ref, const GetOptions& options) {
   if (auto fine = core_->usable(); !fine) return forward_error(std::move(fine));
-  auto mapped = map_blob_file(ref);
+  auto mapped = core_->local() ? core_->local()->get_file(ref, options) : map_blob_file(ref);
   const bool ask_writer =
       !mapped && core_->remote() &&
       (mapped.error().code == Code::kNotFound || mapped.error().code == Code::kPermissionDenied) &&
@@ -83,7 +83,7 @@ Result<FileRef> Pool::savetodisk(const DRef& ref, const std::filesystem::path& p
   if (!info) return forward_error(std::move(info));
   return save_blob_file(path, ref, info->type_name, options.overwrite,
                         [&](std::uint64_t offset, std::span<std::byte> out) {
-                          return (*verbs)->read(ref, offset, out, {});
+                          return (*verbs)->read(ref, offset, out, {.touch = false});
                         });
 }
 
@@ -127,6 +127,8 @@ Stats Pool::local_stats() const {
   return stats;
 }
 
-NodeInfo Pool::self() const { return core_->self(); }
+NodeInfo Pool::self() const {
+  return core_->self();
+}
 
 }  // namespace mempool

@@ -1,23 +1,28 @@
 #include "api/pool_core.h"
 
-#include <pthread.h>
-
 #include <atomic>
+
+#include <pthread.h>
 
 #include "api/identity.h"
 
 namespace mempool {
 namespace {
 
-/// How often this process is a fork of the one that loaded the library: cheaper to look at than getpid.
+/// How often this process is a fork of the one that loaded the library: cheaper to look at than
+/// getpid.
 std::atomic<unsigned> forks{0};
 const int fork_handler = pthread_atfork(nullptr, nullptr, [] { ++forks; });
 
 }  // namespace
 
-unsigned PoolCore::current_forks() noexcept { return forks.load(std::memory_order_relaxed); }
+unsigned PoolCore::current_forks() noexcept {
+  return forks.load(std::memory_order_relaxed);
+}
 
-PoolCore::PoolCore(std::unique_ptr<Cluster> cluster) { join(std::move(cluster)); }
+PoolCore::PoolCore(std::unique_ptr<Cluster> cluster) {
+  join(std::move(cluster));
+}
 
 PoolCore::~PoolCore() = default;
 
@@ -45,7 +50,8 @@ Result<Verbs*> PoolCore::verbs_of_node(std::uint64_t node) {
   if (auto fine = usable(); !fine) return forward_error(std::move(fine));
   if (local_ && (node == 0 || node == life_.node)) return local_;
   if (!remote_)
-    return fail(Code::kUnavailable, "this pool is private to its process and reaches no other node");
+    return fail(Code::kUnavailable,
+                "this pool is private to its process and reaches no other node");
   return remote_.get();
 }
 

@@ -1,5 +1,5 @@
-// What is behind a Pool: the verbs on its own blobs (if it stores) and on those of others (if it has a
-// network). libmempool derives a node from it; a client is one as it stands.
+// What is behind a Pool: the verbs on its own blobs (if it stores) and on those of others (if it
+// has a network). libmempool derives a node from it; a client is one as it stands.
 #pragma once
 
 #include <memory>
@@ -24,6 +24,9 @@ class PoolCore {
   Status usable() const noexcept;
   Result<Verbs*> verbs(const BlobId& id);
   Result<Verbs*> verbs_of_node(std::uint64_t node);
+  /// Null in clients.
+  Verbs* local() noexcept { return local_; }
+  /// Null in pools without a network.
   Remote* remote() noexcept { return remote_.get(); }
   Cluster* cluster() noexcept { return cluster_.get(); }
   PathCounters& counters() noexcept { return cluster_ ? cluster_->counters() : own_counters_; }

@@ -1,12 +1,8 @@
-#include <mempool/ref.h>
-
-#include <algorithm>
-#include <charconv>
-#include <cstring>
 #include <optional>
-#include <vector>
 
 #include <xxhash.h>
+
+#include <mempool/ref.h>
 
 namespace mempool {
 namespace {
@@ -95,8 +91,8 @@ std::array<std::byte, DRef::kEncodedBytes> DRef::encode() const {
   std::array<std::byte, kEncodedBytes> out;
   out[0] = kVersion;
   Writer w(out.data() + 1);
-  for (std::uint64_t field : {id.cluster, id.node, id.incarnation, id.object, length, hint.offset,
-                              hint.generation})
+  for (std::uint64_t field :
+       {id.cluster, id.node, id.incarnation, id.object, length, hint.offset, hint.generation})
     w.put(field);
   w.put(hint.region);
   w.put(checksum(std::span(out).first(kEncodedBytes - 4)));
@@ -134,10 +130,9 @@ Result<DRef> DRef::parse(std::string_view text) {
   std::array<std::byte, kEncodedBytes> bytes;
   const auto digits = text.substr(kDRefPrefix.size());
   if (digits.size() != 2 * kEncodedBytes)
-    return fail(Code::kInvalidArgument,
-                "the DRef is truncated or too long: expected " +
-                    std::to_string(kDRefPrefix.size() + 2 * kEncodedBytes) + " characters, got " +
-                    std::to_string(text.size()));
+    return fail(Code::kInvalidArgument, "the DRef is truncated or too long: expected " +
+                                            std::to_string(kDRefPrefix.size() + 2 * kEncodedBytes) +
+                                            " characters, got " + std::to_string(text.size()));
   if (!parse_hex(digits, bytes))
     return fail(Code::kInvalidArgument, "the DRef has a character that is no lower-case hex digit");
   auto ref = decode(bytes);

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstring>
 #include <deque>
-#include <optional>
 
 #include "api/identity.h"
 #include "transport/frame.h"
@@ -23,7 +22,7 @@ namespace {
 
 constexpr std::size_t kPartBytes = transport::kMaxPayloadBytes;
 constexpr std::size_t kPartsInFlight = 8;
-constexpr int kLocateTries = 3;  // then the owner sends the bytes
+constexpr int kLocateTries = 2;  // then the owner sends the bytes
 
 /// A window of requests, each part of one transfer. The first error stops it; what is in flight is
 /// always waited for, because it uses the caller's memory.
@@ -107,31 +106,33 @@ Result<DRef> Remote::set(std::span<const std::byte> bytes, const SetOptions& opt
   Request request{.op = Op::kSet, .length = bytes.size(), .options = options};
   const auto timeout = cluster_.timeout(options.timeout_ms);
   request.timeout_ms = static_cast<std::uint32_t>(timeout.count());
-  auto reply =
-      (*peer)->session().call(std::move(request), Cluster::Clock::now() + timeout, bytes);
+  auto reply = (*peer)->session().call(std::move(request), Cluster::Clock::now() + timeout, bytes);
   if (!reply) return forward_error(std::move(reply));
   return reply->ref;
 }
 
 /// The owner reserves first, so that a blob it cannot take is refused before its bytes travel. An
-/// unfinished draft ends with the session.
+/// unfinished draft ends with the commit that finds it so, or with the session.
 Result<DRef> Remote::set_in_parts(Peer& peer, std::span<const std::byte> bytes,
                                   const SetOptions& options) {
   const auto timeout = cluster_.timeout(options.timeout_ms);
-  Request begin{.op = Op::kSetBegin, .length = bytes.size(), .options = options};
+  const BlobId draft{.object = next_draft_.fetch_add(1)};
+  const Request commit{.op = Op::kSetCommit, .blob = draft};
+  Request begin{.op = Op::kSetBegin, .blob = draft, .length = bytes.size(), .options = options};
   begin.timeout_ms = static_cast<std::uint32_t>(timeout.count());
   auto begun = peer.session().call(std::move(begin), Cluster::Clock::now() + timeout);
-  if (!begun) return forward_error(std::move(begun));
-  const BlobId draft = begun->ref.id;
+  if (!begun) {
+    // It may yet begin; the commit that follows it in order drops it.
+    if (begun.error().code == Code::kTimeout) (void)peer.session().start(commit);
+    return forward_error(std::move(begun));
+  }
   Window window(peer.session(), timeout);
   for (std::size_t at = 0; at < bytes.size(); at += kPartBytes)
     if (!window.send({.op = Op::kSetChunk, .blob = draft},
                      bytes.subspan(at, std::min(kPartBytes, bytes.size() - at)), {}))
       break;
   auto sent = window.finish();
-  // The commit also ends a draft whose parts failed.
-  auto reply = peer.session().call({.op = Op::kSetCommit, .blob = draft},
-                                   Cluster::Clock::now() + timeout);
+  auto reply = peer.session().call(commit, Cluster::Clock::now() + timeout);
   if (!sent) return forward_error(std::move(sent));
   if (!reply) return forward_error(std::move(reply));
   return reply->ref;
@@ -153,6 +154,7 @@ Status Remote::push(Peer& peer, const Request& first, const Buffer& into, std::u
   return window.finish();
 }
 
+/// One-sided where the hint, or a fresh one, leads; else the owner sends the bytes.
 Result<Remote::Fetched> Remote::fetch(const DRef& ref, std::uint64_t offset, std::uint64_t bytes,
                                       const GetOptions& options) {
   const auto timeout = cluster_.timeout(options.timeout_ms);
@@ -162,32 +164,46 @@ Result<Remote::Fetched> Remote::fetch(const DRef& ref, std::uint64_t offset, std
   if (!buffer) return forward_error(std::move(buffer));
 
   LocationHint hint = ref.hint;
-  for (int tries = 0; tries < kLocateTries; ++tries) {
-    // Taken before the read: a path that fails is not the one that worked.
+  for (int tries = 0;; ++tries) {
     if ((*peer)->plausible(ref, hint) && (*peer)->provider()) {
-      auto verdict = (*peer)->read(ref, hint, offset, bytes, *buffer, timeout);
-      const auto* provider = (*peer)->provider();
-      if (verdict && *verdict == Verdict::kAccepted && provider)
-        return Fetched{std::move(*buffer), PathCounters::one_sided(*provider), provider};
-      if (!verdict && verdict.error().code != Code::kUnavailable)
-        return forward_error(std::move(verdict));
+      auto read = (*peer)->read(ref, hint, offset, bytes, *buffer, timeout);
+      if (read && read->verdict == Verdict::kAccepted)
+        return Fetched{std::move(*buffer), PathCounters::one_sided(*read->provider),
+                       read->provider};
+      if (!read && read.error().code != Code::kUnavailable) return forward_error(std::move(read));
     }
-    auto located = (*peer)->session().call({.op = Op::kLocate, .blob = ref.id},
-                                           Cluster::Clock::now() + timeout);
+    if (tries == kLocateTries) break;
+    auto located = locate(**peer, ref, options);
+    if (!located) return forward_error(std::move(located));
+    hint = *located;
+    if (!(*peer)->plausible(ref, hint) || !(*peer)->provider()) break;
+  }
+  if (cluster_.options().require_rdma)
+    return fail(Code::kUnavailable, "RDMA is required, and it did not bring the bytes");
+  const Request first{.op = Op::kRead, .blob = ref.id, .offset = offset, .peek = !options.touch};
+  auto pushed = push(**peer, first, *buffer, bytes, timeout);
+  if (!pushed) return forward_error(std::move(pushed));
+  return Fetched{std::move(*buffer), Path::kPush, nullptr};
+}
+
+/// Where the owner says that the blob is now; no hint when only a file has it. Who insists on RDMA
+/// has such a blob loaded first.
+Result<LocationHint> Remote::locate(Peer& peer, const DRef& ref, const GetOptions& options) {
+  const auto deadline = cluster_.deadline(options.timeout_ms);
+  for (const bool loaded : {false, true}) {
+    auto located =
+        peer.session().call({.op = Op::kLocate, .blob = ref.id, .peek = !options.touch}, deadline);
     if (!located) return forward_error(std::move(located));
     if (located->ref.length != ref.length)
       return fail(Code::kInvalidArgument, "the reference says " + std::to_string(ref.length) +
                                               " bytes, its blob has " +
                                               std::to_string(located->ref.length));
-    hint = located->ref.hint;
-    if (hint.generation == 0 || !(*peer)->provider()) break;
+    const auto hint = located->ref.hint;
+    if (hint.generation != 0 || loaded || !cluster_.options().require_rdma) return hint;
+    auto loading = peer.session().call({.op = Op::kPrefetch, .blob = ref.id}, deadline);
+    if (!loading) return forward_error(std::move(loading));
   }
-  if (cluster_.options().require_rdma && hint.generation != 0)
-    return fail(Code::kUnavailable, "RDMA is required, and it did not bring the bytes");
-  auto pushed = push(**peer, {.op = Op::kRead, .blob = ref.id, .offset = offset}, *buffer, bytes,
-                     timeout);
-  if (!pushed) return forward_error(std::move(pushed));
-  return Fetched{std::move(*buffer), Path::kPush, nullptr};
+  return LocationHint{};
 }
 
 Result<View> Remote::get(const DRef& ref, const GetOptions& options) {
@@ -207,6 +223,9 @@ Status Remote::read(const DRef& ref, std::uint64_t offset, std::span<std::byte> 
 }
 
 Result<View> Remote::get_file(const FileRef& file, const GetOptions& options) {
+  if (cluster_.options().require_rdma)
+    return fail(Code::kUnavailable, "RDMA is required, and " + file.path +
+                                        " is a file of another host: prefetch its blob instead");
   const auto timeout = cluster_.timeout(options.timeout_ms);
   auto peer = cluster_.peer(file.id.node, Cluster::Clock::now() + timeout);
   if (!peer) return forward_error(std::move(peer));
@@ -248,8 +267,8 @@ Status Remote::prefetch(const DRef& ref) {
 Result<DRef> Remote::adopt(const FileRef& file, const SetOptions& options) {
   auto peer = node_or_any(options.node);
   if (!peer) return forward_error(std::move(peer));
-  auto reply = (*peer)->session().call(
-      {.op = Op::kAdopt, .options = options, .file = file}, cluster_.deadline(options.timeout_ms));
+  auto reply = (*peer)->session().call({.op = Op::kAdopt, .options = options, .file = file},
+                                       cluster_.deadline(options.timeout_ms));
   if (!reply) return forward_error(std::move(reply));
   return reply->ref;
 }
@@ -257,8 +276,7 @@ Result<DRef> Remote::adopt(const FileRef& file, const SetOptions& options) {
 Result<BlobInfo> Remote::inspect(const DRef& ref) {
   auto peer = owner(ref.id, cluster_.timeout(0));
   if (!peer) return forward_error(std::move(peer));
-  auto reply =
-      (*peer)->session().call({.op = Op::kInspect, .blob = ref.id}, cluster_.deadline());
+  auto reply = (*peer)->session().call({.op = Op::kInspect, .blob = ref.id}, cluster_.deadline());
   if (!reply) return forward_error(std::move(reply));
   BlobInfo info = std::move(reply->info);
   info.ref = reply->ref;

@@ -1,6 +1,8 @@
-// Remote: the verbs on blobs of other nodes. Gets are one-sided reads where that works; all else is a
-// request to the owner.
+// Remote: the verbs on blobs of other nodes. Gets are one-sided reads where that works; all else is
+// a request to the owner.
 #pragma once
+
+#include <atomic>
 
 #include "api/cluster.h"
 #include "api/verbs.h"
@@ -19,11 +21,10 @@ class Remote final : public Verbs {
   Result<FileRef> to_disk(const DRef& ref, bool release) override;
   Status prefetch(const DRef& ref) override;
   Result<DRef> adopt(const FileRef& file, const SetOptions& options) override;
+  Result<View> get_file(const FileRef& file, const GetOptions& options) override;
   Result<BlobInfo> inspect(const DRef& ref) override;
   Result<Stats> stats(std::uint64_t node) override;
 
-  /// The payload of a blob file that only the node that wrote it can open.
-  Result<View> get_file(const FileRef& file, const GetOptions& options);
   Result<std::vector<NodeInfo>> nodes();
 
  private:
@@ -41,10 +42,12 @@ class Remote final : public Verbs {
                             const SetOptions& options);
   Result<Fetched> fetch(const DRef& ref, std::uint64_t offset, std::uint64_t bytes,
                         const GetOptions& options);
+  Result<LocationHint> locate(transport::Peer& peer, const DRef& ref, const GetOptions& options);
   Status push(transport::Peer& peer, const transport::Request& first, const transport::Buffer& into,
               std::uint64_t bytes, std::chrono::milliseconds timeout);
 
   Cluster& cluster_;
+  std::atomic<std::uint64_t> next_draft_{1};
 };
 
 }  // namespace mempool

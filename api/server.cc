@@ -3,7 +3,6 @@
 #include <map>
 #include <mutex>
 
-#include "api/blob_file.h"
 #include "api/identity.h"
 #include "transport/frame.h"
 
@@ -75,17 +74,22 @@ class ServedSession final : public transport::SessionHandler {
   Cluster& cluster_;
   std::mutex mutex_;
   std::map<std::uint64_t, std::shared_ptr<Upload>> uploads_;
-  std::uint64_t next_upload_ = 1;
 };
 
 Reply ServedSession::handle(Request& request) {
   switch (request.op) {
-    case Op::kPing: return {};
-    case Op::kSet: return set(request);
-    case Op::kSetBegin: return set_begin(request);
-    case Op::kSetChunk: return set_chunk(request);
-    case Op::kSetCommit: return set_commit(request);
-    case Op::kReadFile: return read_file(request);
+    case Op::kPing:
+      return {};
+    case Op::kSet:
+      return set(request);
+    case Op::kSetBegin:
+      return set_begin(request);
+    case Op::kSetChunk:
+      return set_chunk(request);
+    case Op::kSetCommit:
+      return set_commit(request);
+    case Op::kReadFile:
+      return read_file(request);
     case Op::kNodes: {
       Reply reply;
       reply.nodes = cluster_.membership().members();
@@ -97,7 +101,8 @@ Reply ServedSession::handle(Request& request) {
     case Op::kAdopt:
       return reply_with(node_.adopt(request.file, request.options),
                         [](Reply& r, DRef ref) { r.ref = ref; });
-    default: return handle_blob(request);
+    default:
+      return handle_blob(request);
   }
 }
 
@@ -108,13 +113,17 @@ Reply ServedSession::handle_blob(Request& request) {
   const auto object = request.blob.object;
   switch (request.op) {
     case Op::kLocate:
-      return reply_with(node_.locate(object), [](Reply& r, DRef found) { r.ref = found; });
-    case Op::kRead: return reply_with_part(node_.get_for_push(object, request.offset), request);
-    case Op::kDelete: return reply_with(node_.remove(ref));
+      return reply_with(node_.locate(object, !request.peek),
+                        [](Reply& r, DRef found) { r.ref = found; });
+    case Op::kRead:
+      return reply_with_part(node_.get_for_push(object, request.offset, !request.peek), request);
+    case Op::kDelete:
+      return reply_with(node_.remove(ref));
     case Op::kToDisk:
       return reply_with(node_.to_disk(ref, request.release),
                         [](Reply& r, FileRef file) { r.file = std::move(file); });
-    case Op::kPrefetch: return reply_with(node_.prefetch(ref));
+    case Op::kPrefetch:
+      return reply_with(node_.prefetch(ref));
     case Op::kInspect:
       return reply_with(node_.inspect(ref), [](Reply& r, BlobInfo info) {
         r.ref = info.ref;
@@ -147,10 +156,9 @@ Reply ServedSession::set_begin(const Request& request) {
   if (!draft) return error_reply(draft.error());
   auto begun = std::shared_ptr<Upload>(new Upload{{}, std::move(*draft), request.length, {}});
   std::lock_guard lock(mutex_);
-  Reply reply;
-  reply.ref.id.object = next_upload_++;
-  uploads_.emplace(reply.ref.id.object, std::move(begun));
-  return reply;
+  if (!uploads_.emplace(request.blob.object, std::move(begun)).second)
+    return error_reply({Code::kProtocol, "a set was begun twice"});
+  return {};
 }
 
 std::shared_ptr<ServedSession::Upload> ServedSession::upload(const BlobId& id) {
@@ -183,18 +191,22 @@ Reply ServedSession::set_commit(const Request& request) {
 
 // ---- files ----
 
-/// Only files that this node wrote, in this life or an earlier one, and that are what they should be:
-/// a peer cannot read anything else through it.
+/// Only files that this node wrote, in this life or an earlier one, and that are what they should
+/// be: a peer cannot read anything else through it.
 Reply ServedSession::read_file(const Request& request) {
   if (request.file.id.cluster != node_.life().cluster || request.file.id.node != node_.life().node)
     return error_reply({Code::kNotFound, "the file was written by another node"});
-  return reply_with_part(map_blob_file(request.file), request);
+  return reply_with_part(node_.get_file(request.file, {}), request);
 }
 
 }  // namespace
 
 Server::Server(Node& node, Cluster& cluster, std::unique_ptr<transport::Listener> listener)
-    : node_(node), cluster_(cluster), listener_(std::move(listener)) {
+    : node_(node),
+      cluster_(cluster),
+      listener_(std::move(listener)),
+      self_{cluster.hello().node, cluster.hello().address, cluster.hello().incarnation, true,
+            cluster.fabrics().listening()} {
   listener_->serve(*this);
 }
 
@@ -217,11 +229,6 @@ Result<Stats> Server::stats() {
     stats->requests_served = listener_->requests_served();
   }
   return stats;
-}
-
-NodeInfo Server::self() const {
-  const Hello& mine = cluster_.hello();
-  return {mine.node, mine.address, mine.incarnation, true, cluster_.fabrics().listening()};
 }
 
 }  // namespace mempool

@@ -1,7 +1,7 @@
-// Server: what a node does for its peers - checks who they are, and answers their requests with Node.
+// Server: what a node does for its peers - checks who they are, and answers their requests with
+// Node.
 #pragma once
 
-#include <functional>
 #include <memory>
 
 #include "api/cluster.h"
@@ -21,12 +21,13 @@ class Server final : public transport::Service {
 
   /// The node's counters with the server's.
   Result<Stats> stats();
-  NodeInfo self() const;
+  const NodeInfo& self() const noexcept { return self_; }
 
  private:
   Node& node_;
   Cluster& cluster_;
   std::unique_ptr<transport::Listener> listener_;
+  const NodeInfo self_;
 };
 
 }  // namespace mempool

@@ -1,5 +1,5 @@
-// What can be done with blobs, wherever they are: Node does it on its own store, Remote asks the owner.
-// Pool picks one of the two by the reference and does nothing else.
+// What can be done with blobs, wherever they are: Node does it on its own store, Remote asks the
+// owner. Pool picks one of the two by the reference and does nothing else.
 //
 // Thread safety: every call from any thread.
 #pragma once
@@ -26,6 +26,9 @@ class Verbs {
   virtual Result<FileRef> to_disk(const DRef& ref, bool release) = 0;
   virtual Status prefetch(const DRef& ref) = 0;
   virtual Result<DRef> adopt(const FileRef& file, const SetOptions& options) = 0;
+  /// The payload of a blob file: this process's node maps what it sees, Remote asks the node that
+  /// wrote it.
+  virtual Result<View> get_file(const FileRef& file, const GetOptions& options) = 0;
   virtual Result<BlobInfo> inspect(const DRef& ref) = 0;
   virtual Result<Stats> stats(std::uint64_t node) = 0;
 };

@@ -37,7 +37,7 @@ struct Transition {
   bool done = false;                           // guarded by the table lock, like all of this
   Status result;                               // once done
   std::shared_ptr<const DiskMapping> mapping;  // of a kMap that found no room to be kept
-  std::condition_variable finished;
+  std::condition_variable_any finished;
 };
 
 /// What most blobs have nothing of; allocated when it is first needed.

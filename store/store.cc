@@ -138,7 +138,6 @@ std::size_t Store::overhead_bytes() noexcept {
 
 View Store::State::pin(Entry& entry) {
   entry.pin();
-  table.touch(entry);
   const Path path = entry.in_arena() ? Path::kInProcess : Path::kMappedFile;
   return View({entry.data, entry.length}, path, &State::unpin, this, &entry);
 }
@@ -190,13 +189,37 @@ Result<View> Store::get(std::uint64_t object) {
   Entry* entry = state.table.find(object);
   if (entry != nullptr && entry->in_memory()) [[likely]] {
     ++state.hits;
+    state.table.touch(*entry);
     return state.pin(*entry);
   }
   ++state.misses;
   return state.get_slowly(object, lock);
 }
 
-Result<Location> Store::locate(std::uint64_t object) {
+Result<View> Store::peek(std::uint64_t object) {
+  State& state = *state_;
+  std::shared_ptr<DiskFile> file;
+  {
+    const std::lock_guard lock(state.mutex);
+    Entry* entry = state.table.find(object);
+    if (entry == nullptr) return no_blob(object);
+    if (entry->in_memory()) return state.pin(*entry);
+    file = entry->cold->file;
+  }
+  auto mapping = file->map();
+  if (!mapping) return forward_error(std::move(mapping));
+  return view_of(std::move(*mapping));
+}
+
+Result<std::shared_ptr<DiskFile>> Store::file(std::uint64_t object) {
+  State& state = *state_;
+  const std::lock_guard lock(state.mutex);
+  const Entry* entry = state.table.find(object);
+  if (entry == nullptr) return no_blob(object);
+  return entry->has_file() ? entry->cold->file : nullptr;
+}
+
+Result<Location> Store::locate(std::uint64_t object, bool touch) {
   State& state = *state_;
   const std::lock_guard lock(state.mutex);
   Entry* entry = state.table.find(object);
@@ -204,12 +227,11 @@ Result<Location> Store::locate(std::uint64_t object) {
     ++state.misses;
     return no_blob(object);
   }
-  if (entry->in_memory()) state.table.touch(*entry);
+  if (touch && entry->in_memory()) state.table.touch(*entry);
   Location location;
   location.length = entry->length;
   if (!entry->in_arena()) {
     ++state.misses;
-    location.file = entry->cold->file->ref();
     return location;
   }
   ++state.hits;

@@ -45,11 +45,10 @@ struct BlobOptions {
   std::uint32_t timeout_ms = 30'000;  // how long a set may wait for room
 };
 
-/// Where a blob is now. `hint.generation` is 0 and `file` is set when only a file holds it.
+/// Where a blob is now. `hint.generation` is 0 when it is not in the arena.
 struct Location {
   std::uint64_t length = 0;
   LocationHint hint;
-  FileRef file;
 };
 
 struct Placed {
@@ -102,8 +101,12 @@ class Store {
 
   /// Pins and shows the bytes; makes the blob most recent.
   Result<View> get(std::uint64_t object);
-  /// For a remote reader: makes the blob most recent if it is in memory.
-  Result<Location> locate(std::uint64_t object);
+  /// Pins and shows the bytes; changes neither the order nor what is in memory.
+  Result<View> peek(std::uint64_t object);
+  /// For a remote reader: with `touch`, makes the blob most recent if it is in memory.
+  Result<Location> locate(std::uint64_t object, bool touch = true);
+  /// The blob's file; null when it was never written.
+  Result<std::shared_ptr<DiskFile>> file(std::uint64_t object);
   /// One-sided reads that a peer reports: makes the blob most recent, nothing else.
   void touch(std::uint64_t object) noexcept;
 

@@ -8,20 +8,17 @@
 namespace mempool::store {
 namespace {
 
-using Mapping = std::shared_ptr<const DiskMapping>;
-
 void release_mapping(void* owner, void*) noexcept {
   delete static_cast<Mapping*>(owner);
 }
 
-// A view of a mapping that is not kept: it holds the mapping itself.
+}  // namespace
+
 View view_of(Mapping mapping) {
   const auto payload = mapping->payload();
   auto holder = std::make_unique<Mapping>(std::move(mapping));
   return View(payload, Path::kMappedFile, &release_mapping, holder.release(), nullptr);
 }
-
-}  // namespace
 
 std::shared_ptr<Transition> Store::State::open_transition(Entry& entry, Transition::Kind kind) {
   auto transition = std::make_shared<Transition>();
@@ -47,7 +44,10 @@ Result<View> Store::State::get_slowly(std::uint64_t object, Lock& lock) {
   for (;;) {
     Entry* entry = table.find(object);
     if (entry == nullptr) return no_blob(object);
-    if (entry->in_memory()) return pin(*entry);
+    if (entry->in_memory()) {
+      table.touch(*entry);
+      return pin(*entry);
+    }
     if (!entry->moving()) return map_and_pin(*entry, lock);
     const auto transition = entry->cold->transition;
     wait_for(lock, transition);

@@ -27,14 +27,19 @@
 #include "store/blob_table.h"
 #include "store/quarantine.h"
 #include "store/store.h"
+#include "store/table_mutex.h"
 
 namespace mempool::store {
 
 using Deadline = std::chrono::steady_clock::time_point;
-using Lock = std::unique_lock<std::mutex>;
+using Lock = std::unique_lock<TableMutex>;
 
+using Mapping = std::shared_ptr<const DiskMapping>;
 /// What is to be let go outside of the table lock: unmapping may take long.
-using Mappings = std::vector<std::shared_ptr<const DiskMapping>>;
+using Mappings = std::vector<Mapping>;
+
+/// A view of a mapping that is not kept: it holds the mapping itself.
+View view_of(Mapping mapping);
 
 Deadline deadline_after(std::uint32_t timeout_ms);
 /// For calls that have no deadline of their own.
@@ -146,7 +151,7 @@ struct Store::State {
   void reclaim(Entry& entry, Mappings& mappings) noexcept;
 
   // What a get touches stands together.
-  alignas(64) std::mutex mutex;
+  alignas(64) TableMutex mutex;
   std::uint64_t hits = 0;
   BlobTable table;
 
@@ -162,7 +167,7 @@ struct Store::State {
   std::uint64_t abandoned_pins = 0;  // entries that outlive the store because views show them
   bool abandoned = false;
   Quarantine quarantine;
-  std::condition_variable quarantine_waits;  // nobody notifies: what it waits for is time
+  std::condition_variable_any quarantine_waits;  // nobody notifies: what it waits for is time
 
   std::mutex room_mutex;
   std::unique_ptr<Disk> disk;

@@ -42,4 +42,10 @@ bool is_loopback(std::string_view host) {
   return !error && address.is_loopback();
 }
 
+bool is_unspecified(std::string_view host) {
+  asio::error_code error;
+  const auto address = asio::ip::make_address(std::string(host), error);
+  return !error && address.is_unspecified();
+}
+
 }  // namespace mempool::transport

@@ -20,4 +20,7 @@ Result<HostPort> parse_host_port(std::string_view text);
 /// Whether the host is this machine's loopback, by name or number.
 bool is_loopback(std::string_view host);
 
+/// 0.0.0.0 or [::]: every address of this machine.
+bool is_unspecified(std::string_view host);
+
 }  // namespace mempool::transport

@@ -1,12 +1,12 @@
 #include "transport/buffer.h"
 
-#include <sys/mman.h>
-
 #include <array>
 #include <bit>
 #include <cassert>
 #include <mutex>
 #include <new>
+
+#include <sys/mman.h>
 
 namespace mempool::transport {
 namespace {
@@ -42,7 +42,9 @@ BufferPool::BufferPool(std::size_t idle_limit_bytes) : state_(std::make_unique<S
   state_->idle_limit_bytes = idle_limit_bytes;
 }
 
-BufferPool::~BufferPool() { trim(); }
+BufferPool::~BufferPool() {
+  trim();
+}
 
 Result<Buffer> BufferPool::take(std::size_t bytes) {
   const bool pooled = bytes <= kMaxPooledBytes;

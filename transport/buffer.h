@@ -1,11 +1,12 @@
-// Buffer: registered, reference-counted memory for bytes that arrive over a fabric, from a free list.
+// Buffer: registered, reference-counted memory for bytes that arrive over a fabric, from a free
+// list.
 //
 // A warm get takes a block from the list and gives it back: it neither allocates nor registers.
 // Blocks come in powers of two up to kMaxPooledBytes; larger ones are made for the occasion.
 // The list keeps at most its limit of idle bytes.
 //
-// Thread safety: Buffer is a handle like std::shared_ptr; BufferPool from any thread. The pool's blocks
-// keep the pool alive.
+// Thread safety: Buffer is a handle like std::shared_ptr; BufferPool from any thread. The pool's
+// blocks keep the pool alive.
 #pragma once
 
 #include <atomic>
@@ -26,8 +27,9 @@ struct BufferBlock {
   std::byte* data = nullptr;
   std::size_t capacity_bytes = 0;
   std::atomic<std::uint32_t> references{0};
-  BufferBlock* next = nullptr;       // on the free list
-  std::shared_ptr<void> registered;  // the fabric's; made at the first use with one that asks for it
+  BufferBlock* next = nullptr;  // on the free list
+  std::shared_ptr<void>
+      registered;  // the fabric's; made at the first use with one that asks for it
   const void* registered_with = nullptr;
   BufferPool* pool = nullptr;
 };

@@ -34,12 +34,14 @@ struct Connection::Call::State {
   std::mutex mutex;
   std::condition_variable finished;
   bool done = false;
+  bool abandoned = false;  // its caller's deadline passed; belongs to the I/O thread
   Result<Reply> result = fail(Code::kUnavailable, "not sent");
 
   void finish(Result<Reply> outcome) {
     std::lock_guard lock(mutex);
     if (done) return;
     result = std::move(outcome);
+    if (!result && abandoned) result.error().code = Code::kTimeout;
     done = true;
     finished.notify_all();
   }
@@ -85,14 +87,12 @@ asio::awaitable<Status> Connection::State::open(Hello mine) {
   if (!where) co_return forward_error(std::move(where));
   asio::error_code error;
   tcp::resolver resolver(io);
-  auto endpoints =
-      co_await resolver.async_resolve(where->host, std::to_string(where->port),
-                                      asio::redirect_error(asio::use_awaitable, error));
+  auto endpoints = co_await resolver.async_resolve(
+      where->host, std::to_string(where->port), asio::redirect_error(asio::use_awaitable, error));
   if (error)
     co_return fail(Code::kUnavailable, "cannot resolve " + where->host + ": " + reason(error));
   if (ended) co_return fail(Code::kTimeout, "gave up");  // connecting would open the socket again
-  co_await asio::async_connect(socket, endpoints,
-                               asio::redirect_error(asio::use_awaitable, error));
+  co_await asio::async_connect(socket, endpoints, asio::redirect_error(asio::use_awaitable, error));
   if (error)
     co_return fail(Code::kUnavailable, "cannot connect to " + address + ": " + reason(error) +
                                            "; is a node running there?");
@@ -109,8 +109,7 @@ asio::awaitable<Status> Connection::State::exchange_hellos(const Hello& mine) {
     co_return fail(Code::kUnavailable, address + " hung up in the hello: " + reason(error));
   std::vector<std::byte> scratch;
   auto received = co_await read_frame(socket, scratch);
-  if (!received)
-    co_return fail(received.error().code, address + ": " + received.error().message);
+  if (!received) co_return fail(received.error().code, address + ": " + received.error().message);
   if (auto* refused = std::get_if<Reply>(&received->message))
     co_return fail(refused->code == Code::kOk ? Code::kProtocol : refused->code,
                    address + " refused: " + refused->message);
@@ -151,8 +150,7 @@ Result<std::shared_ptr<Connection>> Connection::connect(IoThread& io, const std:
   std::unique_lock lock(opening->mutex);
   if (!opening->finished.wait_until(lock, deadline, [&] { return opening->status.has_value(); })) {
     lock.unlock();
-    asio::post(io.context(),
-               [state] { state->end({Code::kTimeout, "gave up connecting"}); });
+    asio::post(io.context(), [state] { state->end({Code::kTimeout, "gave up connecting"}); });
     return fail(Code::kTimeout, host_port + " did not answer in time");
   }
   if (!*opening->status) return forward_error(std::move(*opening->status));
@@ -167,6 +165,8 @@ asio::awaitable<Status> Connection::State::receive_reply(std::vector<std::byte>&
   last_heard = Clock::now();
   auto* reply = std::get_if<Reply>(&received->message);
   if (!reply) co_return fail(Code::kProtocol, "the peer sent something else than a reply");
+  // The peer's last words, which answer no request.
+  if (reply->id == 0) co_return fail(reply->code, address + ": " + reply->message);
   reply->payload_bytes = received->payload_bytes;
   CallPtr call;
   if (auto found = pending.extract(reply->id)) call = std::move(found.mapped());
@@ -270,7 +270,8 @@ void Connection::State::abandon(const CallPtr& call) {
   };
   const bool in_use = receiving == call || (!queue.empty() && queue.front() == call);
   if (in_use) {
-    end({Code::kTimeout, "no answer from " + address + " in time"});
+    call->abandoned = true;
+    end({Code::kUnavailable, "the connection to " + address + " stood still and was closed"});
     return;
   }
   pending.erase(call->id);
@@ -297,15 +298,22 @@ void Connection::State::end(const Error& why) {
 
 Connection::Connection(std::shared_ptr<State> state) noexcept : state_(std::move(state)) {}
 
-Connection::~Connection() { close(); }
+Connection::~Connection() {
+  close();
+}
 
-const Hello& Connection::peer() const noexcept { return state_->peer; }
+const Hello& Connection::peer() const noexcept {
+  return state_->peer;
+}
 
-bool Connection::alive() const noexcept { return state_->alive.load(std::memory_order_relaxed); }
+bool Connection::alive() const noexcept {
+  return state_->alive.load(std::memory_order_relaxed);
+}
 
 void Connection::close() noexcept {
-  asio::post(state_->io,
-             [state = state_] { state->end({Code::kClosed, "the connection was closed"}); });
+  asio::post(state_->io, [state = state_] {
+    state->end({Code::kClosed, "the connection was closed"});
+  });
 }
 
 Connection::Call Connection::start(Request request, std::span<const std::byte> payload,

@@ -1,11 +1,11 @@
 // Connection: the client's side of a session on a control connection.
 //
-// A session is born in the hello, carries liveness (a ping whenever a third of the lease passes in
-// silence) and dies with the connection. Requests of many threads share it; replies are matched by
-// request id, so a long request holds up no other.
+// A session is born in the hello, carries liveness (a ping in every third of the lease) and dies
+// with the connection. Requests of many threads share it; replies are matched by request id, so a
+// long request holds up no other.
 //
-// Thread safety: every call from any thread. Memory handed to start() is used until its Call is done;
-// Call::wait() returns only then, also when it returns Timeout.
+// Thread safety: every call from any thread. Memory handed to start() is used until its Call is
+// done; Call::wait() returns only then, also when it returns Timeout.
 #pragma once
 
 #include <chrono>

@@ -2,8 +2,8 @@
 // reads over it.
 //
 // Progress: a thread that waits for its own read polls the completion queue for a short while, then
-// blocks; the fabric's own thread takes over whenever nobody polls, and blocks in the kernel while the
-// fabric is idle. Providers that need the target's CPU get it from that thread too.
+// blocks; the fabric's own thread takes over whenever nobody polls, and blocks in the kernel while
+// the fabric is idle. Providers that need the target's CPU get it from that thread too.
 //
 // Memory: a read keeps its Buffer alive until the completion, also when its caller has timed out.
 //
@@ -25,7 +25,8 @@
 
 namespace mempool::transport {
 
-/// A registration of memory for remote or local reading; ends with the object. The fabric outlives it.
+/// A registration of memory for remote or local reading; ends with the object. The fabric outlives
+/// it.
 class MemoryRegion {
  public:
   virtual ~MemoryRegion() = default;
@@ -67,7 +68,8 @@ class Fabric {
   virtual void remove(FabricAddress peer) noexcept = 0;
 
   /// Reads `bytes` bytes from `from` to offset `at` of the buffer, split as the provider needs it.
-  /// Returns when all of it is there. Timeout: bytes may still arrive, into a buffer that nobody uses.
+  /// Returns when all of it is there. Timeout: bytes may still arrive, into a buffer that nobody
+  /// uses.
   virtual Status read(const RemoteRange& from, const Buffer& into, std::size_t at,
                       std::size_t bytes, std::chrono::steady_clock::time_point deadline) = 0;
 };

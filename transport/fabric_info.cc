@@ -14,7 +14,8 @@ namespace {
 /// FI_UNIVERSE_SIZE: rxm sizes one completion queue by it (default 256), and soft-RoCE's limit is
 /// reached above 127: fi_enable then fails with -FI_EINVAL.
 /// FI_SOCKETS_PE_WAITTIME: for how many ms the threads of `sockets` spin before they sleep (default
-/// 10). On a small machine they starve each other and everybody else: reads that take 0.2 ms take 12.
+/// 10). On a small machine they starve each other and everybody else: reads that take 0.2 ms
+/// take 12.
 void choose_provider_settings() {
   static std::once_flag once;
   std::call_once(once, [] {
@@ -29,7 +30,8 @@ FiInfo make_hints(std::string_view provider) {
   hints->mode = FI_CONTEXT | FI_CONTEXT2;
   hints->ep_attr->type = FI_EP_RDM;
   hints->domain_attr->threading = FI_THREAD_SAFE;
-  // Offered, not asked for: each provider grants the bits that it needs. Without them verbs vanishes.
+  // Offered, not asked for: each provider grants the bits that it needs. Without them verbs
+  // vanishes.
   hints->domain_attr->mr_mode = FI_MR_LOCAL | FI_MR_VIRT_ADDR | FI_MR_ALLOCATED | FI_MR_PROV_KEY;
   hints->fabric_attr->prov_name = strndup(provider.data(), provider.size());
   return hints;

@@ -1,5 +1,7 @@
 #include "transport/fabrics.h"
 
+#include <algorithm>
+
 #include "transport/address.h"
 #include "transport/log.h"
 
@@ -55,6 +57,12 @@ std::vector<std::string> Fabrics::listening() const {
   for (const auto& open : open_)
     if (open.offered) names.emplace_back(open.fabric->provider().name);
   return names;
+}
+
+bool Fabrics::listening_with_rdma() const {
+  std::lock_guard lock(mutex_);
+  return std::ranges::any_of(
+      open_, [](const Open& open) { return open.offered && open.fabric->provider().rdma; });
 }
 
 Result<Fabric*> Fabrics::reach(const Provider& provider, const std::string& peer_host) {

@@ -20,12 +20,13 @@ class Fabrics {
   /// `allowed` best first.
   explicit Fabrics(std::vector<const Provider*> allowed) : allowed_(std::move(allowed)) {}
 
-  /// Opens every allowed provider at `host` and exposes the regions. A provider that does not open is
-  /// left out with a warning, or is the error when it is the only one or was asked for by name.
+  /// Opens every allowed provider at `host` and exposes the regions. A provider that does not open
+  /// is left out with a warning, or is the error when it is the only one or was asked for by name.
   Status listen(const std::string& host, std::span<const std::span<std::byte>> regions,
                 bool all_required);
   std::vector<ProviderOffer> offers() const;
   std::vector<std::string> listening() const;
+  bool listening_with_rdma() const;
 
   std::span<const Provider* const> allowed() const noexcept { return allowed_; }
 

@@ -35,10 +35,10 @@ Result<FrameHeader> decode_frame_header(std::span<const std::byte, kFrameHeaderB
   if (take<std::uint32_t>(bytes.data()) != kMagic)
     return fail(Code::kProtocol, "the peer does not speak MemPool's protocol");
   if (const auto version = take<std::uint16_t>(bytes.data() + 4); version != kProtocolVersion)
-    return fail(Code::kVersionMismatch,
-                "the peer speaks protocol version " + std::to_string(version) +
-                    ", this program version " + std::to_string(kProtocolVersion) +
-                    ": upgrade the older one");
+    return fail(Code::kVersionMismatch, "the peer speaks protocol version " +
+                                            std::to_string(version) + ", this program version " +
+                                            std::to_string(kProtocolVersion) +
+                                            ": upgrade the older one");
   const FrameHeader header{take<std::uint32_t>(bytes.data() + 8),
                            take<std::uint32_t>(bytes.data() + 12)};
   if (header.message_bytes > kMaxMessageBytes || header.payload_bytes > kMaxPayloadBytes)

@@ -6,8 +6,8 @@
 //   bytes 8-11   message bytes, at most kMaxMessageBytes
 //   bytes 12-15  payload bytes, at most kMaxPayloadBytes
 //
-// All little-endian. The payload stays outside the message so that it is sent from where it lies and
-// received where it belongs.
+// All little-endian. The payload stays outside the message so that it is sent from where it lies
+// and received where it belongs.
 #pragma once
 
 #include <array>

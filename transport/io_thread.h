@@ -1,5 +1,5 @@
-// The one thread that runs all control sockets and timers of a pool. It never blocks: what may block
-// goes to the listener's workers or stays in the caller.
+// The one thread that runs all control sockets and timers of a pool. It never blocks: what may
+// block goes to the listener's workers or stays in the caller.
 #pragma once
 
 #include <chrono>

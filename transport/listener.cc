@@ -28,10 +28,10 @@ using asio::ip::tcp;
 constexpr std::size_t kWorkers = 8;
 
 Error socket_error(const HostPort& where, const asio::error_code& error) {
-  const auto code = error == asio::error::address_in_use    ? Code::kExists
-                    : error == asio::error::access_denied    ? Code::kPermissionDenied
-                    : error == asio::error::host_not_found   ? Code::kInvalidArgument
-                                                             : Code::kUnavailable;
+  const auto code = error == asio::error::address_in_use   ? Code::kExists
+                    : error == asio::error::access_denied  ? Code::kPermissionDenied
+                    : error == asio::error::host_not_found ? Code::kInvalidArgument
+                                                           : Code::kUnavailable;
   std::string hint;
   if (code == Code::kExists) hint = "; another program listens there: choose another port, or 0";
   return {code, "cannot listen on " + where.to_string() + ": " + error.message() + hint};
@@ -81,32 +81,35 @@ class Session : public std::enable_shared_from_this<Session> {
   }
   bool silent(Clock::time_point now) const {
     const auto limit = handler_ ? Listener::kLease_ms : Listener::kHelloTimeout_ms;
-    return in_flight_ == 0 && now - last_heard_ > std::chrono::milliseconds(limit);
+    return at_work_ == 0 && now - last_heard_ > std::chrono::milliseconds(limit);
   }
 
  private:
   asio::awaitable<Status> welcome();
   asio::awaitable<Status> receive_request();
-  Reply answer(Request& request);
+  static Reply answer(SessionHandler& handler, Request& request);
   void dispatch(std::shared_ptr<Request> request);
   void send(Outgoing frame, std::shared_ptr<Reply> held);
   void write_next();
+  void finish();
 
   struct Sending {
     Outgoing frame;
-    std::shared_ptr<Reply> held;  // pins the payload until it is sent; null for hellos
+    std::shared_ptr<Reply> held;  // pins the payload until it is sent; null for what is no reply
   };
 
   std::shared_ptr<Listener::State> listener_;
   tcp::socket socket_;
-  asio::steady_timer room_;  // cancelled when a request ends
+  asio::steady_timer room_;  // cancelled when a reply was sent
   asio::strand<asio::thread_pool::executor_type> ordered_;
-  std::unique_ptr<SessionHandler> handler_;
+  std::shared_ptr<SessionHandler> handler_;
   std::deque<Sending> outgoing_;  // front is being written
   std::vector<std::byte> scratch_;
-  std::size_t in_flight_ = 0;
+  std::size_t at_work_ = 0;    // requests that are being handled
+  std::size_t in_flight_ = 0;  // requests whose replies are not sent
   Clock::time_point last_heard_ = Clock::now();
   bool closed_ = false;
+  bool last_words_ = false;  // nothing more is sent after what is queued
 };
 
 // ---- a session ----
@@ -153,38 +156,39 @@ asio::awaitable<void> Session::run() {
   while (status && !closed_) status = co_await receive_request();
   // Tell a peer that still listens what was wrong; most have just gone.
   if (!closed_ && !status && status.error().code != Code::kUnavailable) {
-    const Outgoing frame(encode(error_reply(status.error())), {});
-    asio::error_code ignored;
-    if (outgoing_.empty())
-      co_await asio::async_write(socket_, frame.buffers(),
-                                 asio::redirect_error(asio::use_awaitable, ignored));
+    send(Outgoing(encode(error_reply(status.error())), {}), nullptr);
+    last_words_ = true;
+    last_heard_ = Clock::now();  // the sweep bounds how long they may take
+  } else {
+    close();
   }
-  close();
-  listener_->sessions.erase(self);
+  // What the session owned may need the disk to go.
+  asio::post(listener_->workers, [handler = std::move(handler_)] {});
+  if (closed_) listener_->sessions.erase(self);
 }
 
-Reply Session::answer(Request& request) {
+Reply Session::answer(SessionHandler& handler, Request& request) {
   try {
-    return handler_->handle(request);
+    return handler.handle(request);
   } catch (const std::exception& failure) {  // out of memory: this request's trouble alone
     return error_reply({Code::kLimit, std::string("the node could not serve: ") + failure.what()});
   }
 }
 
 void Session::dispatch(std::shared_ptr<Request> request) {
+  ++at_work_;
   ++in_flight_;
-  auto work = [self = shared_from_this(), request] {
-    auto reply = std::make_shared<Reply>(self->answer(*request));
+  auto work = [self = shared_from_this(), handler = handler_, request] {
+    auto reply = std::make_shared<Reply>(answer(*handler, *request));
     reply->id = request->id;
     if (request->op != Op::kPing) ++self->listener_->served;
     request->payload = {};
     Outgoing frame(encode(*reply), reply->payload);
-    asio::dispatch(self->listener_->io,
-                   [self, reply, frame = std::move(frame)]() mutable {
-                     --self->in_flight_;
-                     self->room_.cancel();
-                     self->send(std::move(frame), std::move(reply));
-                   });
+    asio::dispatch(self->listener_->io, [self, reply, frame = std::move(frame)]() mutable {
+      --self->at_work_;
+      self->last_heard_ = Clock::now();
+      self->send(std::move(frame), std::move(reply));
+    });
   };
   if (!may_block(request->op)) {
     work();
@@ -196,20 +200,25 @@ void Session::dispatch(std::shared_ptr<Request> request) {
 }
 
 void Session::send(Outgoing frame, std::shared_ptr<Reply> held) {
-  if (closed_) return;
+  if (closed_ || last_words_) return;
   outgoing_.push_back({std::move(frame), std::move(held)});
   if (outgoing_.size() == 1) write_next();
+}
+
+void Session::finish() {
+  close();
+  outgoing_.clear();
+  listener_->sessions.erase(shared_from_this());
 }
 
 void Session::write_next() {
   asio::async_write(socket_, outgoing_.front().frame.buffers(),
                     [self = shared_from_this()](const asio::error_code& error, std::size_t) {
+                      if (self->outgoing_.front().held) --self->in_flight_;
+                      self->room_.cancel();
                       self->outgoing_.pop_front();
-                      if (error || self->closed_) {
-                        self->close();
-                        self->outgoing_.clear();
-                        return;
-                      }
+                      const bool over = self->last_words_ && self->outgoing_.empty();
+                      if (error || self->closed_ || over) return self->finish();
                       if (!self->outgoing_.empty()) self->write_next();
                     });
 }
@@ -230,8 +239,8 @@ asio::awaitable<void> Listener::State::accept() {
       continue;
     }
     socket.set_option(tcp::no_delay(true), error);
-    auto session = std::shared_ptr<Session>(
-        new Session(self, std::move(socket)), [state = self](Session* s) {
+    auto session =
+        std::shared_ptr<Session>(new Session(self, std::move(socket)), [state = self](Session* s) {
           delete s;
           --state->session_count;
         });
@@ -265,8 +274,8 @@ Result<std::unique_ptr<Listener>> Listener::bind(IoThread& io, const HostPort& w
   auto state = std::make_shared<State>(io);
   asio::error_code error;
   tcp::resolver resolver(io.context());
-  const auto found = resolver.resolve(where.host, std::to_string(where.port),
-                                      tcp::resolver::passive, error);
+  const auto found =
+      resolver.resolve(where.host, std::to_string(where.port), tcp::resolver::passive, error);
   if (error) return tl::unexpected(socket_error(where, error));
   const auto endpoint = found.begin()->endpoint();
   state->acceptor.open(endpoint.protocol(), error);
@@ -280,9 +289,13 @@ Result<std::unique_ptr<Listener>> Listener::bind(IoThread& io, const HostPort& w
 
 Listener::Listener(std::shared_ptr<State> state) noexcept : state_(std::move(state)) {}
 
-Listener::~Listener() { close(); }
+Listener::~Listener() {
+  close();
+}
 
-const HostPort& Listener::where() const noexcept { return state_->where; }
+const HostPort& Listener::where() const noexcept {
+  return state_->where;
+}
 
 void Listener::serve(Service& service) {
   state_->service = &service;
@@ -301,7 +314,11 @@ void Listener::close() {
   state_->workers.join();
 }
 
-std::uint64_t Listener::sessions() const noexcept { return state_->session_count.load(); }
-std::uint64_t Listener::requests_served() const noexcept { return state_->served.load(); }
+std::uint64_t Listener::sessions() const noexcept {
+  return state_->session_count.load();
+}
+std::uint64_t Listener::requests_served() const noexcept {
+  return state_->served.load();
+}
 
 }  // namespace mempool::transport

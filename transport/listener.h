@@ -1,8 +1,9 @@
 // Listener: accepts control connections, exchanges hellos, and hands requests to a Service.
 //
-// Bounds: at most kMaxSessions sessions, kMaxInFlight requests of one session at work (then its socket
-// is not read), frames as frame.h limits them; a peer that does not say hello in kHelloTimeout or stays
-// silent for a whole lease is dropped. Blocking requests run on a few workers.
+// Bounds: at most kMaxSessions sessions, kMaxInFlight requests of one session that are not answered
+// (then its socket is not read), frames as frame.h limits them; a peer that does not say hello in
+// kHelloTimeout_ms, or stays silent for a whole lease while nothing is at work for it, is dropped.
+// Blocking requests run on a few workers.
 //
 // Thread safety: the counters from any thread; the rest from the owner's.
 #pragma once

@@ -25,11 +25,12 @@ struct ProviderOffer {
 };
 
 /// The first message in either direction. A client has no address, node id, provider or region.
+/// The session id comes from whoever connects. `authentication` is reserved: nothing checks it yet.
 struct Hello {
   std::uint64_t cluster = 0;
   std::uint64_t node = 0;
   std::uint64_t incarnation = 0;
-  std::uint64_t session_high = 0;  // 128-bit session id, chosen by the one who connects
+  std::uint64_t session_high = 0;
   std::uint64_t session_low = 0;
   std::string address;
   std::vector<std::byte> authentication;
@@ -45,11 +46,11 @@ struct Hello {
 enum class Op : std::uint8_t {
   kPing = 1,
   kSet,        // options, length; payload: all of the bytes -> ref
-  kSetBegin,   // options, length -> ref.id.object: the draft
+  kSetBegin,   // blob.object: a number for the draft, new in the session; options, length
   kSetChunk,   // blob.object: the draft; payload: the next bytes
-  kSetCommit,  // blob.object: the draft -> ref
-  kLocate,     // blob -> ref with a fresh hint, or file
-  kRead,       // blob, offset, length -> payload
+  kSetCommit,  // blob.object: the draft -> ref; one that is not complete is dropped
+  kLocate,     // blob, peek -> ref with a fresh hint, empty when a one-sided read cannot get at it
+  kRead,       // blob, offset, length, peek -> payload
   kDelete,     // blob
   kToDisk,     // blob, release -> file
   kPrefetch,   // blob
@@ -67,6 +68,7 @@ struct Request {
   std::uint64_t offset = 0;
   std::uint64_t length = 0;
   bool release = false;
+  bool peek = false;  // leaves the order of use as it is
   std::uint32_t timeout_ms = 0;
   SetOptions options;
   FileRef file;

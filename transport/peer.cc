@@ -98,17 +98,22 @@ void Peer::give_up(const Route* failed, const Error& why) {
              next ? next->name : "the owner sends the bytes");
 }
 
-Result<Verdict> Peer::read(const DRef& ref, const LocationHint& hint, std::uint64_t offset,
-                           std::uint64_t bytes, const Buffer& into,
-                           std::chrono::milliseconds timeout) {
+Result<Peer::Outcome> Peer::read(const DRef& ref, const LocationHint& hint, std::uint64_t offset,
+                                 std::uint64_t bytes, const Buffer& into,
+                                 std::chrono::milliseconds timeout) {
   for (;;) {
     const Route* route = route_.load();
     if (!route) return fail(Code::kUnavailable, "no provider reaches " + host_);
     const RemoteBlob blob{{route->address, route->offer.bases[hint.region] + hint.offset,
                            route->offer.keys[hint.region]},
-                          ref.id.object, hint.generation, ref.length};
+                          ref.id.object,
+                          hint.generation,
+                          ref.length,
+                          std::chrono::milliseconds(hello().read_window_ms)};
     auto verdict = read_verified(*route->fabric, blob, offset, bytes, into, timeout);
-    if (verdict || verdict.error().code != Code::kUnavailable || !alive()) return verdict;
+    if (verdict) return Outcome{*verdict, &route->fabric->provider()};
+    if (verdict.error().code != Code::kUnavailable || !alive())
+      return forward_error(std::move(verdict));
     give_up(route, verdict.error());
   }
 }

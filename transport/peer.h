@@ -1,8 +1,8 @@
 // Peer: this process's link to one node - its session, and the best path to its regions.
 //
-// The path is chosen when the two meet: the first provider, best first, that both have and that opens.
-// When it fails, the next one is taken, which is logged and counted; when none is left, the owner sends
-// the bytes. Thread safety: every call from any thread.
+// The path is chosen when the two meet: the first provider, best first, that both have and that
+// opens. When it fails, the next one is taken for the rest of the link's life, which is logged;
+// when none is left, the owner sends the bytes. Thread safety: every call from any thread.
 // `fabrics` outlives the peer.
 #pragma once
 
@@ -39,8 +39,12 @@ class Peer {
   bool plausible(const DRef& ref, const LocationHint& hint) const noexcept;
 
   /// A verified one-sided read of payload bytes [offset, offset + bytes) at a plausible hint.
-  /// Unavailable when no provider works (any more).
-  Result<Verdict> read(const DRef& ref, const LocationHint& hint, std::uint64_t offset,
+  /// Unavailable when no provider works (any more). Tells which provider was used last.
+  struct Outcome {
+    Verdict verdict;
+    const Provider* provider;
+  };
+  Result<Outcome> read(const DRef& ref, const LocationHint& hint, std::uint64_t offset,
                        std::uint64_t bytes, const Buffer& into, std::chrono::milliseconds timeout);
 
  private:

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdlib>
-#include <mutex>
 
 #include "transport/fabric_info.h"
 
@@ -30,7 +28,9 @@ std::string join(const std::vector<std::string>& names) {
 
 }  // namespace
 
-std::span<const Provider> known_providers() { return kProviders; }
+std::span<const Provider> known_providers() {
+  return kProviders;
+}
 
 const Provider* find_provider(std::string_view name) {
   const auto found = std::ranges::find(kProviders, name, &Provider::name);
@@ -40,13 +40,13 @@ const Provider* find_provider(std::string_view name) {
 std::vector<std::string> present_providers() {
   std::vector<std::string> names;
   for (const auto& provider : kProviders)
-    if (query_provider(provider.name, "", FabricUse::kListen))
-      names.emplace_back(provider.name);
+    if (query_provider(provider.name, "", FabricUse::kListen)) names.emplace_back(provider.name);
   return names;
 }
 
-Result<std::vector<const Provider*>> choose_providers(const std::vector<std::string>& asked,
+Result<std::vector<const Provider*>> choose_providers(std::vector<std::string> asked,
                                                       bool require_rdma) {
+  const bool automatic = std::erase(asked, "auto") > 0 || asked.empty();
   const auto present = present_providers();
   const auto is_present = [&](std::string_view name) {
     return std::ranges::find(present, name) != present.end();
@@ -56,12 +56,13 @@ Result<std::vector<const Provider*>> choose_providers(const std::vector<std::str
   };
   for (const auto& name : asked) {
     if (!find_provider(name)) return missing("there is no provider \"" + name + "\"");
-    if (!is_present(name)) return missing("provider \"" + name + "\" is not usable on this machine");
+    if (!is_present(name))
+      return missing("provider \"" + name + "\" is not usable on this machine");
   }
   std::vector<const Provider*> chosen;
   for (const auto& provider : kProviders) {
     const bool wanted =
-        asked.empty() ? provider.automatic : std::ranges::find(asked, provider.name) != asked.end();
+        (automatic && provider.automatic) || std::ranges::find(asked, provider.name) != asked.end();
     if (wanted && is_present(provider.name)) chosen.push_back(&provider);
   }
   if (require_rdma && std::ranges::none_of(chosen, &Provider::rdma))

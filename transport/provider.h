@@ -1,4 +1,5 @@
-// What MemPool knows of libfabric's providers. The only place where a provider's name means anything.
+// What MemPool knows of libfabric's providers. The only place where a provider's name means
+// anything.
 #pragma once
 
 #include <cstdint>
@@ -26,10 +27,10 @@ const Provider* find_provider(std::string_view name);
 /// The names of providers that this machine can open now, best first.
 std::vector<std::string> present_providers();
 
-/// The providers to open for what the user asked for (empty: all automatic ones), best first.
-/// NoProvider when a named one is not known or not here, or RDMA is required and absent; the message
-/// lists those present.
-Result<std::vector<const Provider*>> choose_providers(const std::vector<std::string>& asked,
+/// The providers to open for what the user asked for (nothing or "auto": all automatic ones), best
+/// first. NoProvider when a named one is not known or not here, or RDMA is required and absent; the
+/// message lists those present.
+Result<std::vector<const Provider*>> choose_providers(std::vector<std::string> asked,
                                                       bool require_rdma);
 
 }  // namespace mempool::transport

@@ -7,13 +7,13 @@
 
 namespace mempool::transport {
 
-/// One session's side of the service. What the session owns (drafts, pins) lives in it and goes with
-/// it.
+/// One session's side of the service. What the session owns (drafts, pins) lives in it and goes
+/// with it.
 class SessionHandler {
  public:
   virtual ~SessionHandler() = default;
   /// May block on disk unless the operation is one of those that may_block() excludes; called from
-  /// several threads at once, but for the chunks of sets, which come in order.
+  /// several threads at once, but for sets in parts, whose requests come in order.
   virtual Reply handle(Request& request) = 0;
 };
 
@@ -25,7 +25,7 @@ struct Accepted {
 class Service {
  public:
   virtual ~Service() = default;
-  /// Checks the peer's cluster and authentication. On the I/O thread: does not block.
+  /// Checks who the peer is; the place for authentication. On the I/O thread: does not block.
   virtual Result<Accepted> accept(const Hello& peer) = 0;
 };
 
@@ -35,6 +35,8 @@ constexpr bool may_block(Op op) {
 }
 
 /// Operations that must run in the order in which they were sent.
-constexpr bool is_ordered(Op op) { return op == Op::kSetChunk || op == Op::kSetCommit; }
+constexpr bool is_ordered(Op op) {
+  return op == Op::kSetBegin || op == Op::kSetChunk || op == Op::kSetCommit;
+}
 
 }  // namespace mempool::transport

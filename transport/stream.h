@@ -25,7 +25,9 @@ struct Received {
   std::uint32_t payload_bytes = 0;
 };
 
-inline std::string reason(const asio::error_code& error) { return error.message(); }
+inline std::string reason(const asio::error_code& error) {
+  return error.message();
+}
 
 inline asio::awaitable<Status> read_exactly(asio::ip::tcp::socket& socket,
                                             std::span<std::byte> out) {

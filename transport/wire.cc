@@ -12,7 +12,9 @@ using flatbuffers::Offset;
 
 // ---- plain values to FlatBuffers ----
 
-wire::BlobId pack(const BlobId& id) { return {id.cluster, id.node, id.incarnation, id.object}; }
+wire::BlobId pack(const BlobId& id) {
+  return {id.cluster, id.node, id.incarnation, id.object};
+}
 
 wire::DRef pack(const DRef& ref) {
   return {pack(ref.id), ref.length, ref.hint.offset, ref.hint.generation, ref.hint.region};
@@ -83,7 +85,9 @@ std::vector<std::byte> finish(FlatBufferBuilder& b, wire::Body type, Offset<T> b
 
 // ---- FlatBuffers to plain values; every optional field may be absent ----
 
-std::string text(const flatbuffers::String* s) { return s ? s->str() : std::string(); }
+std::string text(const flatbuffers::String* s) {
+  return s ? s->str() : std::string();
+}
 
 template <class T>
 std::vector<T> list(const flatbuffers::Vector<T>* v) {
@@ -159,6 +163,7 @@ Request unpack(const wire::Request& r) {
     request.options.retain = options->retain();
   }
   request.file = unpack(r.file());
+  request.peek = r.peek();
   return request;
 }
 
@@ -242,7 +247,7 @@ std::vector<std::byte> encode(const Request& r) {
   const auto blob = pack(r.blob);
   return finish(b, wire::Body::Request,
                 wire::CreateRequest(b, r.id, static_cast<std::uint8_t>(r.op), &blob, r.offset,
-                                    r.length, r.release, r.timeout_ms, options, file));
+                                    r.length, r.release, r.timeout_ms, options, file, r.peek));
 }
 
 std::vector<std::byte> encode(const Reply& r) {

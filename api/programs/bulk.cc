@@ -1,6 +1,4 @@
 // `load` and `verify`: a whole tree of files into the cluster, and the proof that it came back.
-#include <openssl/evp.h>
-
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -9,6 +7,7 @@
 #include <random>
 
 #include <nlohmann/json.hpp>
+#include <openssl/evp.h>
 
 #include "api/programs/commands.h"
 #include "api/programs/manifest.h"

@@ -1,5 +1,7 @@
 #include "api/programs/command_line.h"
 
+#include <algorithm>
+#include <charconv>
 #include <cstdio>
 
 #include <CLI/CLI.hpp>
@@ -7,6 +9,21 @@
 #include "api/identity.h"
 
 namespace mempool::programs {
+namespace {
+
+/// What AsSizeValue lets through: hexadecimal digits, and numbers that overflow, which it cuts off.
+std::string check_size(const std::string& text) {
+  std::uint64_t number = 0;
+  const auto* end = text.data() + text.size();
+  const auto parsed = std::from_chars(text.data(), end, number);
+  if (parsed.ec == std::errc::result_out_of_range) return text + " is more than 64 bits count";
+  const auto is_letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); };
+  if (parsed.ec != std::errc() || !std::all_of(parsed.ptr, end, is_letter))
+    return "\"" + text + "\" is no size, such as 1048576, 64MiB or 1GB";
+  return {};
+}
+
+}  // namespace
 
 void add_size(CLI::App& app, const std::string& flag, std::uint64_t& value,
               const std::string& what) {
@@ -27,9 +44,10 @@ void add_size(CLI::App& app, const std::string& flag, std::uint64_t& value,
 
 void add_cluster_options(CLI::App& app, ClusterOptions& options) {
   app.add_option("--cluster", options.cluster, "name of the cluster")->type_name("NAME");
-  app.add_option("--provider", options.providers,
-                 "allowed fabric providers (verbs, net, tcp, sockets, shm); default: auto, the best "
-                 "that both sides have")
+  app.add_option(
+         "--provider", options.providers,
+         "allowed fabric providers (verbs, net, tcp, sockets, shm); default: auto, the best "
+         "that both sides have")
       ->delimiter(',')
       ->type_name("NAME[,NAME]")
       ->default_str("");
@@ -56,6 +74,8 @@ int failed(const std::string& program, const Error& error) {
   return 1;
 }
 
-std::string node_text(std::uint64_t id) { return id_text(id); }
+std::string node_text(std::uint64_t id) {
+  return id_text(id);
+}
 
 }  // namespace mempool::programs

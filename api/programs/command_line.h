@@ -23,7 +23,8 @@ void add_size(CLI::App& app, const std::string& flag, std::uint64_t& value,
 /// --cluster, --provider, --require-rdma, --timeout-ms.
 void add_cluster_options(CLI::App& app, ClusterOptions& options);
 
-/// Nothing when the program should go on, else its exit status: help was asked for, or usage is wrong.
+/// Nothing when the program should go on, else its exit status: help was asked for, or usage is
+/// wrong.
 std::optional<int> parse(CLI::App& app, int argc, char** argv);
 
 /// Says what failed; returns exit status 1.

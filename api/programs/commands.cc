@@ -1,16 +1,16 @@
 #include "api/programs/commands.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
-#include <cstring>
+
+#include <fcntl.h>
+#include <unistd.h>
 
 #include "api/programs/command_line.h"
 #include "api/programs/print.h"
 #include "api/programs/source_file.h"
+#include "api/programs/system_error.h"
 
 namespace mempool::programs {
 namespace {
@@ -19,7 +19,7 @@ constexpr std::uint64_t kPartBytes = std::uint64_t{8} << 20;
 
 Status print(const std::string& text) {
   if (std::fputs(text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0) return {};
-  return fail(Code::kIo, std::string("standard output: ") + std::strerror(errno));
+  return system_error("standard output");
 }
 
 template <class Ref>
@@ -75,11 +75,7 @@ class Output {
  private:
   Output() = default;
   tl::unexpected<Error> failed() const {
-    const auto code = errno == ENOSPC || errno == EFBIG || errno == EDQUOT ? Code::kNoSpace
-                      : errno == EACCES || errno == EROFS ? Code::kPermissionDenied
-                      : errno == ENOENT                   ? Code::kNotFound
-                                                          : Code::kIo;
-    return fail(code, (path_.empty() ? "standard output" : path_) + ": " + std::strerror(errno));
+    return system_error(path_.empty() ? "standard output" : path_);
   }
 
   int fd_ = -1;
@@ -87,7 +83,9 @@ class Output {
   std::string temporary_;
 };
 
-bool is_file_ref(const std::string& text) { return text.starts_with("file"); }
+bool is_file_ref(const std::string& text) {
+  return text.starts_with("file");
+}
 
 Status copy_parts(Pool& pool, const DRef& ref, Output& out) {
   std::vector<std::byte> part(std::min(kPartBytes, ref.length));

@@ -1,5 +1,5 @@
-// The commands of `mempool`: each takes a connected client and what its command line said, prints its
-// result on standard output, and returns a status.
+// The commands of `mempool`: each takes a connected client and what its command line said, prints
+// its result on standard output, and returns a status.
 #pragma once
 
 #include <string>

@@ -10,10 +10,14 @@ namespace {
 std::string escape(const std::string& path) {
   std::string text;
   for (char c : path) {
-    if (c == '\\') text += "\\\\";
-    else if (c == '\t') text += "\\t";
-    else if (c == '\n') text += "\\n";
-    else text += c;
+    if (c == '\\')
+      text += "\\\\";
+    else if (c == '\t')
+      text += "\\t";
+    else if (c == '\n')
+      text += "\\n";
+    else
+      text += c;
   }
   return text;
 }
@@ -39,8 +43,7 @@ Result<ManifestEntry> parse_line(std::string_view line) {
   ManifestEntry entry;
   entry.path = unescape(line.substr(0, first));
   const auto digits = line.substr(first + 1, second - first - 1);
-  const auto parsed =
-      std::from_chars(digits.data(), digits.data() + digits.size(), entry.bytes);
+  const auto parsed = std::from_chars(digits.data(), digits.data() + digits.size(), entry.bytes);
   if (parsed.ec != std::errc() || parsed.ptr != digits.data() + digits.size())
     return fail(Code::kInvalidArgument, "the size is no number");
   auto ref = DRef::parse(line.substr(second + 1));

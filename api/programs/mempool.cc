@@ -57,9 +57,8 @@ void add_data_commands(CLI::App& app, Chosen& chosen) {
   auto* remove = app.add_subcommand("delete", "delete blobs and their spill files");
   auto refs = std::make_shared<std::vector<std::string>>();
   remove->add_option("REF", *refs, "DRefs")->required();
-  remove->callback([&chosen, refs] {
-    chosen.run = [=](Pool& p) { return programs::remove(p, *refs); };
-  });
+  remove->callback(
+      [&chosen, refs] { chosen.run = [=](Pool& p) { return programs::remove(p, *refs); }; });
 }
 
 void add_disk_commands(CLI::App& app, Chosen& chosen) {
@@ -104,9 +103,8 @@ void add_report_commands(CLI::App& app, Chosen& chosen) {
 
   auto* nodes = app.add_subcommand("nodes", "the nodes of the cluster");
   nodes->add_flag("--json", *json, "as JSON");
-  nodes->callback([&chosen, json] {
-    chosen.run = [=](Pool& p) { return programs::nodes(p, *json); };
-  });
+  nodes->callback(
+      [&chosen, json] { chosen.run = [=](Pool& p) { return programs::nodes(p, *json); }; });
 
   auto* stats = app.add_subcommand("stats", "counters of a node");
   stats->add_option("--on", *argument, "the node (HOST:PORT or id)")->type_name("NODE");
@@ -117,8 +115,8 @@ void add_report_commands(CLI::App& app, Chosen& chosen) {
 }
 
 void add_bulk_commands(CLI::App& app, Chosen& chosen) {
-  auto* load = app.add_subcommand(
-      "load", "store every regular file under a directory, print a manifest");
+  auto* load =
+      app.add_subcommand("load", "store every regular file under a directory, print a manifest");
   auto load_command = std::make_shared<programs::LoadCommand>();
   load->add_option("DIR", load_command->directory, "the directory")->required();
   load->add_flag("-q,--quiet", load_command->quiet, "no progress bar");
@@ -127,8 +125,8 @@ void add_bulk_commands(CLI::App& app, Chosen& chosen) {
     chosen.run = [=](Pool& p) { return programs::load(p, *load_command); };
   });
 
-  auto* verify = app.add_subcommand(
-      "verify", "read all blobs of a manifest and compare them with the files");
+  auto* verify =
+      app.add_subcommand("verify", "read all blobs of a manifest and compare them with the files");
   auto verify_command = std::make_shared<programs::VerifyCommand>();
   verify->add_option("MANIFEST", verify_command->manifest, "what load printed, or -")->required();
   verify->add_flag("--json", verify_command->json, "as JSON");

@@ -40,7 +40,8 @@ int main(int argc, char** argv) {
   PoolOptions options;
   std::string policy = "lru";
   std::string level = "info";
-  CLI::App app{"A node of a MemPool cluster: stores blobs, spills the cold ones, serves them to all."};
+  CLI::App app{
+      "A node of a MemPool cluster: stores blobs, spills the cold ones, serves them to all."};
   app.name("mempoold");
   app.option_defaults()->always_capture_default();
   app.add_option("--listen", options.listen, "where to serve; port 0 picks one")

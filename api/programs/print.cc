@@ -119,8 +119,8 @@ std::string show(const std::vector<NodeInfo>& nodes, bool json) {
   for (const auto& node : nodes) {
     std::string providers;
     for (const auto& name : node.providers) providers += (providers.empty() ? "" : ",") + name;
-    text += node_text(node.id) + "  " + node.address + "  " + (node.alive ? "up  " : "down") + "  " +
-            providers + "\n";
+    text += node_text(node.id) + "  " + node.address + "  " + (node.alive ? "up  " : "down") +
+            "  " + providers + "\n";
   }
   return text;
 }

@@ -1,12 +1,12 @@
 // A progress bar on standard error, only where a person looks at it.
 #pragma once
 
-#include <unistd.h>
-
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <string>
+
+#include <unistd.h>
 
 #include "api/programs/print.h"
 

@@ -1,16 +1,16 @@
 #include "api/programs/source_file.h"
 
+#include <array>
+#include <cerrno>
+#include <memory>
+#include <utility>
+
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <array>
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
-#include <memory>
-#include <utility>
+#include "api/programs/system_error.h"
 
 namespace mempool::programs {
 namespace {
@@ -21,14 +21,6 @@ struct Descriptor {
     if (fd >= 0) close(fd);
   }
 };
-
-tl::unexpected<Error> system_error(const std::string& path) {
-  const auto code = errno == ENOENT   ? Code::kNotFound
-                    : errno == EACCES ? Code::kPermissionDenied
-                    : errno == ENOSPC ? Code::kNoSpace
-                                      : Code::kIo;
-  return fail(code, path + ": " + std::strerror(errno));
-}
 
 Status copy_standard_input(int to) {
   static constexpr std::size_t kPart = 256 * 1024;
@@ -52,9 +44,8 @@ Status copy_standard_input(int to) {
 Result<SourceFile> SourceFile::open(const std::string& path) {
   const bool standard_input = path == "-";
   // O_NONBLOCK: a fifo without a writer must not hang the program.
-  Descriptor file{standard_input
-                      ? ::open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600)
-                      : ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
+  Descriptor file{standard_input ? ::open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600)
+                                 : ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
   if (file.fd < 0) return system_error(standard_input ? "/tmp" : path);
   if (standard_input)
     if (auto copied = copy_standard_input(file.fd); !copied)

@@ -123,7 +123,7 @@ TEST_F(StoreTest, C69_LargerThanTheLimitGoesStraightToDisk) {
   EXPECT_EQ(store_->order(), (Objects{a}));
   EXPECT_EQ(store_->stats().payload_bytes, 10U);
   EXPECT_EQ(store_->locate(large)->hint.generation, 0U);
-  EXPECT_FALSE(store_->locate(large)->file.path.empty());
+  EXPECT_NE(*store_->file(large), nullptr);
 }
 
 TEST_F(StoreTest, C70_FitsNeitherMemoryNorDiskIsRefused) {

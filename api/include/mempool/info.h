@@ -1,7 +1,6 @@
 // What inspect(), nodes() and stats() report. Plain values; counters are totals since start.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <map>
 #include <string>

@@ -12,9 +12,11 @@ enum class Policy : std::uint8_t { kLru, kMru };
 /// How a program takes part in a cluster; shared by nodes and clients.
 struct ClusterOptions {
   std::string cluster = "mempool";     // nodes and clients of one name form one cluster
-  std::vector<std::string> providers;  // allowed fabric providers; empty: every one present
+  std::vector<std::string> providers;  // allowed fabric providers; empty or "auto": all present
   bool require_rdma = false;           // refuse to read over anything but RDMA
-  std::uint32_t timeout_ms = 30'000;   // of one operation, unless the call says otherwise
+  // Patience with one operation, unless the call says otherwise; with each part of those that move
+  // more than a megabyte, so that it measures standstill and not size.
+  std::uint32_t timeout_ms = 30'000;
 };
 
 /// A pool that stores blobs. Without `listen` it is private to the process and uses no network.
@@ -26,20 +28,24 @@ struct PoolOptions : ClusterOptions {
   std::string listen;             // HOST:PORT; port 0 picks one
   std::vector<std::string> join;  // HOST:PORT of other nodes; they may start later
   bool insecure = false;          // allow `listen` on other than loopback, without authentication
-  std::uint32_t read_window_ms = 250;  // W: a one-sided read slower than this is verified again
+  std::uint32_t read_window_ms = 250;  // W: peers verify a one-sided read slower than this again
   std::uint32_t quarantine_ms = 1000;  // Q > W: how long freed memory waits before it is reused
 };
 
+/// Of SetOptions::type_name; the blob's file has no room for more.
+inline constexpr std::uint64_t kMaxTypeNameBytes = 1024;
+
 struct SetOptions {
   std::uint64_t node = 0;      // node id to store on; 0: this node, for a client the node it knows
-  std::string type_name;       // free text kept with the blob and in its file
+  std::string type_name;  // free text kept with the blob and in its file, kMaxTypeNameBytes at most
   bool drop_on_evict = false;  // discard instead of spilling
   bool retain = false;         // keep the spill file when the blob is deleted or the node ends
   std::uint32_t timeout_ms = 0;  // 0: the pool's
 };
 
 struct GetOptions {
-  std::uint32_t timeout_ms = 0;  // 0: the pool's
+  std::uint32_t timeout_ms = 0;  // 0: the pool's; what this process stores is read without waiting
+  bool touch = true;             // false: the blob keeps its place in the order of use
 };
 
 struct SaveOptions {
