@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "api/identity.h"
+#include "transport/address.h"
 #include "transport/log.h"
 
 namespace mempool {
@@ -16,6 +17,7 @@ namespace {
 
 constexpr auto kConnectTimeout = 3s;
 constexpr auto kRetryEvery = 1s;
+constexpr std::size_t kMaxAddressBytes = 262;  // a DNS name, a colon and a port
 
 NodeInfo introduction(const Hello& hello) {
   NodeInfo node{hello.node, hello.address, hello.incarnation, true, {}};
@@ -72,7 +74,9 @@ void Cluster::keep_linked(std::vector<std::string> addresses) {
 }
 
 void Cluster::heard_of(const NodeInfo& node) {
-  if (node.address.empty() || node.id == hello_.node) return;
+  // What peers say of others is kept, announced and dialled: only what can be an address.
+  if (node.id == 0 || node.id == hello_.node) return;
+  if (node.address.size() > kMaxAddressBytes || !transport::parse_host_port(node.address)) return;
   if (membership_->learn(node, false)) wake();
 }
 
@@ -144,7 +148,12 @@ Result<Cluster::PeerPtr> Cluster::peer(std::uint64_t node, Clock::time_point dea
     return fail(Code::kUnavailable, "no node " + id_text(node) +
                                         " is known in this cluster; is it running, and has it "
                                         "joined?");
-  return link(known->address, deadline);
+  auto peer = link(known->address, deadline);
+  if (peer && (*peer)->hello().node != node)
+    return fail(Code::kUnavailable, "at " + known->address + " there is node " +
+                                        id_text((*peer)->hello().node) + " now, not " +
+                                        id_text(node));
+  return peer;
 }
 
 Result<Cluster::PeerPtr> Cluster::any_peer(Clock::time_point deadline) {

@@ -40,7 +40,7 @@ class StaticMembership final : public Membership {
   }
 
  private:
-  static constexpr std::size_t kMaxMembers = 4096;
+  static constexpr std::size_t kMaxMembers = 1024;
   mutable std::mutex mutex_;
   std::vector<NodeInfo> members_;
 };

@@ -88,7 +88,11 @@ Result<DRef> Node::set(std::span<const std::byte> bytes, const SetOptions& optio
 }
 
 Result<View> Node::get(const DRef& ref, const GetOptions& options) {
+  // The one thing that is returned: so the view is made where the caller has it, and never moved.
   auto view = options.touch ? store_->get(ref.id.object) : store_->peek(ref.id.object);
+  if (view && view->size() != ref.length) [[unlikely]]
+    view = fail(Code::kInvalidArgument, "the reference says " + std::to_string(ref.length) +
+                                            " bytes, its blob has " + std::to_string(view->size()));
   if (view) counters_->count(view->path(), nullptr, view->size());
   return view;
 }
@@ -187,6 +191,10 @@ Result<DRef> Node::locate(std::uint64_t object, bool touch) {
   auto location = store_->locate(object, touch);
   if (!location) return forward_error(std::move(location));
   return ref_of({object, location->hint}, location->length);
+}
+
+std::optional<View> Node::get_in_arena(std::uint64_t object, bool touch) {
+  return store_->get_in_arena(object, touch);
 }
 
 Result<View> Node::get_for_push(std::uint64_t object, std::uint64_t offset, bool touch) {

@@ -48,6 +48,8 @@ class Node final : public Verbs {
   DRef ref_of(const store::Placed& placed, std::uint64_t length) const;
   /// A fresh reference; its hint is empty when only a file holds the blob.
   Result<DRef> locate(std::uint64_t object, bool touch);
+  /// The bytes if they are in the arena: at once.
+  std::optional<View> get_in_arena(std::uint64_t object, bool touch);
   /// The bytes for a peer that cannot read them itself. A spilled blob that is asked for again
   /// while it is mapped moves to the arena, from where peers read it one-sidedly.
   Result<View> get_for_push(std::uint64_t object, std::uint64_t offset, bool touch);

@@ -35,6 +35,8 @@ class StoringPool final : public PoolCore {
     return server_ ? server_->self() : NodeInfo{life_.node, "", life_.incarnation, true, {}};
   }
 
+  Result<Stats> own_stats() override { return server_ ? server_->stats() : node_->stats(0); }
+
  private:
   std::unique_ptr<Node> node_;
   std::unique_ptr<Server> server_;

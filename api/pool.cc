@@ -29,6 +29,7 @@ Result<DRef> Pool::poolset(std::span<const std::byte> bytes, const SetOptions& o
 }
 
 Result<View> Pool::poolget(const DRef& ref, const GetOptions& options) {
+  if (Verbs* owner = core_->owner_here(ref.id)) return owner->get(ref, options);
   auto verbs = core_->verbs(ref.id);
   if (!verbs) return forward_error(std::move(verbs));
   return (*verbs)->get(ref, options);
@@ -81,6 +82,10 @@ Result<FileRef> Pool::savetodisk(const DRef& ref, const std::filesystem::path& p
   if (!verbs) return forward_error(std::move(verbs));
   auto info = (*verbs)->inspect(ref);
   if (!info) return forward_error(std::move(info));
+  if (info->ref.length != ref.length)
+    return fail(Code::kInvalidArgument, "the reference says " + std::to_string(ref.length) +
+                                            " bytes, its blob has " +
+                                            std::to_string(info->ref.length));
   return save_blob_file(path, ref, info->type_name, options.overwrite,
                         [&](std::uint64_t offset, std::span<std::byte> out) {
                           return (*verbs)->read(ref, offset, out, {.touch = false});
@@ -118,7 +123,7 @@ Result<std::vector<NodeInfo>> Pool::nodes() {
 Result<Stats> Pool::stats(std::uint64_t node) {
   auto verbs = core_->verbs_of_node(node);
   if (!verbs) return forward_error(std::move(verbs));
-  return (*verbs)->stats(node);
+  return *verbs == core_->local() ? core_->own_stats() : (*verbs)->stats(node);
 }
 
 Stats Pool::local_stats() const {

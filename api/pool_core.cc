@@ -1,24 +1,18 @@
 #include "api/pool_core.h"
 
-#include <atomic>
-
 #include <pthread.h>
 
 #include "api/identity.h"
 
 namespace mempool {
+
+std::atomic<unsigned> forks{0};
+
 namespace {
 
-/// How often this process is a fork of the one that loaded the library: cheaper to look at than
-/// getpid.
-std::atomic<unsigned> forks{0};
 const int fork_handler = pthread_atfork(nullptr, nullptr, [] { ++forks; });
 
 }  // namespace
-
-unsigned PoolCore::current_forks() noexcept {
-  return forks.load(std::memory_order_relaxed);
-}
 
 PoolCore::PoolCore(std::unique_ptr<Cluster> cluster) {
   join(std::move(cluster));

@@ -2,6 +2,7 @@
 // has a network). libmempool derives a node from it; a client is one as it stands.
 #pragma once
 
+#include <atomic>
 #include <memory>
 
 #include <mempool/mempool.h>
@@ -11,6 +12,10 @@
 #include "api/verbs.h"
 
 namespace mempool {
+
+/// How often this process is a fork of the one that loaded the library: cheaper to look at than
+/// getpid.
+extern std::atomic<unsigned> forks;
 
 class PoolCore {
  public:
@@ -24,6 +29,12 @@ class PoolCore {
   Status usable() const noexcept;
   Result<Verbs*> verbs(const BlobId& id);
   Result<Verbs*> verbs_of_node(std::uint64_t node);
+  /// The short way to verbs() for this process's own blobs; null: ask verbs().
+  Verbs* owner_here(const BlobId& id) const noexcept {
+    const bool ours = id.node == life_.node && id.cluster == life_.cluster &&
+                      id.incarnation == life_.incarnation;
+    return ours && current_forks() == forks_ ? local_ : nullptr;
+  }
   /// Null in clients.
   Verbs* local() noexcept { return local_; }
   /// Null in pools without a network.
@@ -32,6 +43,8 @@ class PoolCore {
   PathCounters& counters() noexcept { return cluster_ ? cluster_->counters() : own_counters_; }
 
   virtual NodeInfo self() const { return {}; }
+  /// Of pools that store.
+  virtual Result<Stats> own_stats() { return local_->stats(0); }
 
  protected:
   /// A pool that stores; `cluster` is null without a network. The derived class sets local_.
@@ -46,7 +59,7 @@ class PoolCore {
 
  private:
   const unsigned forks_ = current_forks();
-  static unsigned current_forks() noexcept;
+  static unsigned current_forks() noexcept { return forks.load(std::memory_order_relaxed); }
 };
 
 }  // namespace mempool

@@ -140,6 +140,12 @@ Result<DRef> Remote::set_in_parts(Peer& peer, std::span<const std::byte> bytes,
 
 // ---- get ----
 
+/// Room for a payload behind kHeaderRoomBytes. A length from outside must not wrap here.
+Result<Buffer> Remote::take_buffer(std::uint64_t payload_bytes) {
+  const auto room = std::min<std::uint64_t>(payload_bytes, transport::BufferPool::kMaxBytes);
+  return cluster_.buffers().take(kHeaderRoomBytes + room);
+}
+
 /// The owner sends [offset, offset + bytes) of what `first` names, in parts.
 Status Remote::push(Peer& peer, const Request& first, const Buffer& into, std::uint64_t bytes,
                     std::chrono::milliseconds timeout) {
@@ -160,20 +166,29 @@ Result<Remote::Fetched> Remote::fetch(const DRef& ref, std::uint64_t offset, std
   const auto timeout = cluster_.timeout(options.timeout_ms);
   auto peer = owner(ref.id, timeout);
   if (!peer) return forward_error(std::move(peer));
-  auto buffer = cluster_.buffers().take(kHeaderRoomBytes + bytes);
+  auto buffer = take_buffer(bytes);
   if (!buffer) return forward_error(std::move(buffer));
 
+  // A fabric that swallows reads must leave time for the owner to send the bytes.
+  const auto read_timeout = timeout / 3;
+  const auto deadline = Cluster::Clock::now() + timeout;
   LocationHint hint = ref.hint;
   for (int tries = 0;; ++tries) {
     if ((*peer)->plausible(ref, hint) && (*peer)->provider()) {
-      auto read = (*peer)->read(ref, hint, offset, bytes, *buffer, timeout);
+      auto read = (*peer)->read(ref, hint, offset, bytes, *buffer, read_timeout);
       if (read && read->verdict == Verdict::kAccepted)
         return Fetched{std::move(*buffer), PathCounters::one_sided(*read->provider),
                        read->provider};
+      if (!read && read.error().code == Code::kTimeout) {
+        // Its bytes may still arrive in that buffer.
+        buffer = take_buffer(bytes);
+        if (!buffer) return forward_error(std::move(buffer));
+        break;
+      }
       if (!read && read.error().code != Code::kUnavailable) return forward_error(std::move(read));
     }
     if (tries == kLocateTries) break;
-    auto located = locate(**peer, ref, options);
+    auto located = locate(**peer, ref, options, deadline);
     if (!located) return forward_error(std::move(located));
     hint = *located;
     if (!(*peer)->plausible(ref, hint) || !(*peer)->provider()) break;
@@ -181,15 +196,16 @@ Result<Remote::Fetched> Remote::fetch(const DRef& ref, std::uint64_t offset, std
   if (cluster_.options().require_rdma)
     return fail(Code::kUnavailable, "RDMA is required, and it did not bring the bytes");
   const Request first{.op = Op::kRead, .blob = ref.id, .offset = offset, .peek = !options.touch};
-  auto pushed = push(**peer, first, *buffer, bytes, timeout);
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Cluster::Clock::now());
+  auto pushed = push(**peer, first, *buffer, bytes, bytes > kPartBytes ? timeout : left);
   if (!pushed) return forward_error(std::move(pushed));
   return Fetched{std::move(*buffer), Path::kPush, nullptr};
 }
 
 /// Where the owner says that the blob is now; no hint when only a file has it. Who insists on RDMA
 /// has such a blob loaded first.
-Result<LocationHint> Remote::locate(Peer& peer, const DRef& ref, const GetOptions& options) {
-  const auto deadline = cluster_.deadline(options.timeout_ms);
+Result<LocationHint> Remote::locate(Peer& peer, const DRef& ref, const GetOptions& options,
+                                    Cluster::Clock::time_point deadline) {
   for (const bool loaded : {false, true}) {
     auto located =
         peer.session().call({.op = Op::kLocate, .blob = ref.id, .peek = !options.touch}, deadline);
@@ -229,7 +245,7 @@ Result<View> Remote::get_file(const FileRef& file, const GetOptions& options) {
   const auto timeout = cluster_.timeout(options.timeout_ms);
   auto peer = cluster_.peer(file.id.node, Cluster::Clock::now() + timeout);
   if (!peer) return forward_error(std::move(peer));
-  auto buffer = cluster_.buffers().take(kHeaderRoomBytes + file.length);
+  auto buffer = take_buffer(file.length);
   if (!buffer) return forward_error(std::move(buffer));
   // An empty file is asked for all the same: it may be damaged or gone.
   if (file.length == 0) {

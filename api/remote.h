@@ -42,7 +42,9 @@ class Remote final : public Verbs {
                             const SetOptions& options);
   Result<Fetched> fetch(const DRef& ref, std::uint64_t offset, std::uint64_t bytes,
                         const GetOptions& options);
-  Result<LocationHint> locate(transport::Peer& peer, const DRef& ref, const GetOptions& options);
+  Result<LocationHint> locate(transport::Peer& peer, const DRef& ref, const GetOptions& options,
+                              Cluster::Clock::time_point deadline);
+  Result<transport::Buffer> take_buffer(std::uint64_t payload_bytes);
   Status push(transport::Peer& peer, const transport::Request& first, const transport::Buffer& into,
               std::uint64_t bytes, std::chrono::milliseconds timeout);
 

@@ -48,6 +48,7 @@ class ServedSession final : public transport::SessionHandler {
   ServedSession(Server& server, Node& node, Cluster& cluster)
       : server_(server), node_(node), cluster_(cluster) {}
 
+  std::optional<Reply> handle_at_once(const Request& request) override;
   Reply handle(Request& request) override;
 
  private:
@@ -76,10 +77,42 @@ class ServedSession final : public transport::SessionHandler {
   std::map<std::uint64_t, std::shared_ptr<Upload>> uploads_;
 };
 
-Reply ServedSession::handle(Request& request) {
+std::optional<Reply> ServedSession::handle_at_once(const Request& request) {
   switch (request.op) {
     case Op::kPing:
-      return {};
+      return Reply{};
+    case Op::kNodes: {
+      Reply reply;
+      reply.nodes = cluster_.membership().members();
+      reply.nodes.insert(reply.nodes.begin(), server_.self());
+      return reply;
+    }
+    case Op::kLocate:
+    case Op::kInspect:
+    case Op::kRead:
+      break;
+    default:
+      return std::nullopt;
+  }
+  if (auto same = check_identity(request.blob, node_.life()); !same)
+    return error_reply(same.error());
+  const auto object = request.blob.object;
+  if (request.op == Op::kLocate)
+    return reply_with(node_.locate(object, !request.peek),
+                      [](Reply& r, DRef found) { r.ref = found; });
+  if (request.op == Op::kInspect)
+    return reply_with(node_.inspect({request.blob, 0, {}}), [](Reply& r, BlobInfo info) {
+      r.ref = info.ref;
+      r.info = std::move(info);
+    });
+  // A blob in the arena is never kept waiting by others that need the disk.
+  auto view = node_.get_in_arena(object, !request.peek);
+  if (!view) return std::nullopt;
+  return reply_with_part(*std::move(view), request);
+}
+
+Reply ServedSession::handle(Request& request) {
+  switch (request.op) {
     case Op::kSet:
       return set(request);
     case Op::kSetBegin:
@@ -90,14 +123,8 @@ Reply ServedSession::handle(Request& request) {
       return set_commit(request);
     case Op::kReadFile:
       return read_file(request);
-    case Op::kNodes: {
-      Reply reply;
-      reply.nodes = cluster_.membership().members();
-      reply.nodes.insert(reply.nodes.begin(), server_.self());
-      return reply;
-    }
     case Op::kStats:
-      return reply_with(server_.stats(), [](Reply& r, Stats s) { r.stats = std::move(s); });
+      return reply_with(server_.stats(), [](Reply& r, Stats stats) { r.stats = std::move(stats); });
     case Op::kAdopt:
       return reply_with(node_.adopt(request.file, request.options),
                         [](Reply& r, DRef ref) { r.ref = ref; });
@@ -110,13 +137,10 @@ Reply ServedSession::handle_blob(Request& request) {
   if (auto same = check_identity(request.blob, node_.life()); !same)
     return error_reply(same.error());
   const DRef ref{request.blob, request.length, {}};
-  const auto object = request.blob.object;
   switch (request.op) {
-    case Op::kLocate:
-      return reply_with(node_.locate(object, !request.peek),
-                        [](Reply& r, DRef found) { r.ref = found; });
     case Op::kRead:
-      return reply_with_part(node_.get_for_push(object, request.offset, !request.peek), request);
+      return reply_with_part(node_.get_for_push(request.blob.object, request.offset, !request.peek),
+                             request);
     case Op::kDelete:
       return reply_with(node_.remove(ref));
     case Op::kToDisk:
@@ -124,11 +148,6 @@ Reply ServedSession::handle_blob(Request& request) {
                         [](Reply& r, FileRef file) { r.file = std::move(file); });
     case Op::kPrefetch:
       return reply_with(node_.prefetch(ref));
-    case Op::kInspect:
-      return reply_with(node_.inspect(ref), [](Reply& r, BlobInfo info) {
-        r.ref = info.ref;
-        r.info = std::move(info);
-      });
     default:
       return error_reply({Code::kUnsupported, "this node does not know operation " +
                                                   std::to_string(static_cast<int>(request.op))});

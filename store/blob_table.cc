@@ -12,76 +12,46 @@ constexpr std::align_val_t kEntryAlignment{alignof(Entry)};
 
 BlobTable::~BlobTable() {
   for (std::uint32_t slot = 0; slot < used_slots_; ++slot) at(slot).~Entry();
-  for (Entry* block : blocks_) ::operator delete(block, kEntryAlignment);
+  for (std::uint64_t place = kFirstBlock; place < used_slots_ + kFirstBlock; place *= 2)
+    ::operator delete(&at(static_cast<std::uint32_t>(place - kFirstBlock)), kEntryAlignment);
 }
 
 Entry* BlobTable::fresh_slot() {
-  if (used_slots_ == Entry::kNoSlot) return nullptr;
+  constexpr std::uint32_t kSlots = std::numeric_limits<std::uint32_t>::max();
+  if (used_slots_ == kSlots) return nullptr;
   const std::uint64_t place = used_slots_ + kFirstBlock;
-  const int block = std::bit_width(place) - 1;
-  Entry*& start = blocks_[static_cast<std::size_t>(block - kFirstBlockBits)];
-  // Entries are constructed when they are first used, so that a large block costs what is used of
-  // it.
-  if (start == nullptr)
-    start = static_cast<Entry*>(::operator new(sizeof(Entry) << block, kEntryAlignment));
-  Entry* entry = ::new (start + (place - (1ULL << block))) Entry;
-  entry->slot = used_slots_++;
-  entry->sequence = first_sequence_;
+  if (std::has_single_bit(place)) {
+    // The first of its block. Entries are constructed when they are first used, so that a large
+    // block costs what is used of it.
+    const std::uint64_t bytes = place * sizeof(Entry);
+    void* start = ::operator new(bytes, kEntryAlignment);
+    origins_[static_cast<std::size_t>(block_of(place))] =
+        reinterpret_cast<std::uintptr_t>(start) - bytes;
+  }
+  Entry* entry = ::new (&at(used_slots_)) Entry;
+  entry->id = (std::uint64_t{first_sequence_} << 32) | used_slots_++;
   return entry;
 }
 
 Entry* BlobTable::acquire() {
-  if (free_slots_ == Entry::kNoSlot) return fresh_slot();
-  Entry& entry = at(free_slots_);
-  free_slots_ = entry.next;
-  entry.next = Entry::kNoSlot;
-  return &entry;
+  if (free_slots_ == nullptr) return fresh_slot();
+  Entry* entry = free_slots_;
+  free_slots_ = entry->next;
+  entry->next = nullptr;
+  return entry;
 }
 
 void BlobTable::release(Entry& entry) {
-  entry.id = 0;
   entry.data = nullptr;
   entry.length = 0;
   entry.cold.reset();
   entry.flags = 0;
   entry.taken = 0;
   entry.released.store(0, std::memory_order_relaxed);
-  if (entry.sequence == std::numeric_limits<std::uint32_t>::max()) return;  // retired
-  ++entry.sequence;
+  if (entry.sequence() == std::numeric_limits<std::uint32_t>::max()) return;  // retired
+  entry.id += std::uint64_t{1} << 32;
   entry.next = free_slots_;
-  free_slots_ = entry.slot;
-}
-
-void BlobTable::push_most_recent(Entry& entry) {
-  entry.previous = Entry::kNoSlot;
-  entry.next = most_recent_;
-  if (Entry* second = most_recent())
-    second->previous = entry.slot;
-  else
-    least_recent_ = entry.slot;
-  most_recent_ = entry.slot;
-}
-
-void BlobTable::push_least_recent(Entry& entry) {
-  entry.next = Entry::kNoSlot;
-  entry.previous = least_recent_;
-  if (Entry* last = least_recent())
-    last->next = entry.slot;
-  else
-    most_recent_ = entry.slot;
-  least_recent_ = entry.slot;
-}
-
-void BlobTable::unlink(Entry& entry) {
-  if (Entry* before = newer(entry))
-    before->next = entry.next;
-  else
-    most_recent_ = entry.next;
-  if (Entry* after = older(entry))
-    after->previous = entry.previous;
-  else
-    least_recent_ = entry.previous;
-  entry.previous = entry.next = Entry::kNoSlot;
+  free_slots_ = &entry;
 }
 
 }  // namespace mempool::store

@@ -51,8 +51,6 @@ struct ColdPart {
 /// One blob: a cache line. With the header in front of the payload, all that a small blob in memory
 /// costs.
 struct alignas(64) Entry {
-  static constexpr std::uint32_t kNoSlot = 0xFFFF'FFFF;
-
   // Pins are counted in two words: `taken` under the table lock, and `released`, which views step
   // down without it, so that a get pays one atomic operation less. Their sum, modulo 2^30, is the
   // number of pins. In `released` the count stands above two bits, which its wrapping therefore
@@ -70,19 +68,22 @@ struct alignas(64) Entry {
   // The file was written to make room that is not made yet, and nobody was told of it: if the room
   // cannot be made, it goes again.
   static constexpr std::uint32_t kSpareFile = 32;
+  static constexpr std::uint32_t kPublished = 64;  // neither a free slot, nor a draft, nor deleted
 
-  std::uint64_t id = 0;             // 0: a free slot, a draft, or deleted
+  std::uint64_t id = 0;             // {sequence, slot}: of the blob, or of the next one in the slot
   const std::byte* data = nullptr;  // the payload, when in memory
   std::uint64_t length = 0;         // of the payload, in bytes
   std::unique_ptr<ColdPart> cold;
-  std::uint32_t previous = kNoSlot;  // towards the most recent; both only while in memory
-  std::uint32_t next = kNoSlot;      // towards the least recent; the free list uses it too
+  Entry* previous = nullptr;  // towards the most recent; both only while in memory
+  Entry* next = nullptr;      // towards the least recent; the free list uses it too
   std::atomic<std::uint32_t> released{0};
   std::uint32_t taken = 0;
   std::uint32_t flags = 0;
-  std::uint32_t slot = 0;
-  std::uint32_t sequence = 0;
 
+  std::uint32_t slot() const { return static_cast<std::uint32_t>(id); }
+  std::uint32_t sequence() const { return static_cast<std::uint32_t>(id >> 32); }
+  bool published() const { return (flags & kPublished) != 0; }
+  void unpublish() { flags &= ~kPublished; }
   bool in_memory() const { return (flags & (kInArena | kMapped)) != 0; }
   bool in_arena() const { return (flags & kInArena) != 0; }
   bool has_file() const { return cold != nullptr && cold->file != nullptr; }
@@ -122,55 +123,71 @@ class BlobTable {
   /// Gives the slot back, emptied; its id never comes again. Not in the order any more.
   void release(Entry& entry);
 
-  static std::uint64_t id_of(const Entry& entry) {
-    return (std::uint64_t{entry.sequence} << 32) | entry.slot;
-  }
   /// From here on find() finds it.
-  static void publish(Entry& entry) { entry.id = id_of(entry); }
+  static void publish(Entry& entry) { entry.flags |= Entry::kPublished; }
 
   Entry* find(std::uint64_t object) {
     const auto slot = static_cast<std::uint32_t>(object);
-    if (slot >= used_slots_ || object == 0) return nullptr;
+    if (slot >= used_slots_) return nullptr;
     Entry& entry = at(slot);
-    return entry.id == object ? &entry : nullptr;
+    return entry.id == object && entry.published() ? &entry : nullptr;
   }
 
   /// `slot` below slots().
   Entry& at(std::uint32_t slot) {
     // Block b holds the slots from 1024 * (2^b - 1) on: the address needs no directory that grows.
     const std::uint64_t place = std::uint64_t{slot} + kFirstBlock;
-    const int block = std::bit_width(place) - 1;
-    return blocks_[static_cast<std::size_t>(block - kFirstBlockBits)][place - (1ULL << block)];
+    const std::uintptr_t origin = origins_[static_cast<std::size_t>(block_of(place))];
+    return *reinterpret_cast<Entry*>(origin + place * sizeof(Entry));
   }
   std::uint32_t slots() const { return used_slots_; }
 
   // The order of use.
-  void push_most_recent(Entry& entry);
-  void push_least_recent(Entry& entry);
-  void unlink(Entry& entry);
+  void push_most_recent(Entry& entry) {
+    entry.previous = nullptr;
+    entry.next = most_recent_;
+    (most_recent_ != nullptr ? most_recent_->previous : least_recent_) = &entry;
+    most_recent_ = &entry;
+  }
+  void push_least_recent(Entry& entry) {
+    entry.next = nullptr;
+    entry.previous = least_recent_;
+    (least_recent_ != nullptr ? least_recent_->next : most_recent_) = &entry;
+    least_recent_ = &entry;
+  }
+  void unlink(Entry& entry) {
+    (entry.previous != nullptr ? entry.previous->next : most_recent_) = entry.next;
+    (entry.next != nullptr ? entry.next->previous : least_recent_) = entry.previous;
+    entry.previous = entry.next = nullptr;
+  }
   void touch(Entry& entry) {
-    if (most_recent_ == entry.slot) return;
+    if (most_recent_ == &entry) return;
     unlink(entry);
     push_most_recent(entry);
   }
-  Entry* most_recent() { return entry_or_null(most_recent_); }
-  Entry* least_recent() { return entry_or_null(least_recent_); }
-  Entry* newer(const Entry& entry) { return entry_or_null(entry.previous); }
-  Entry* older(const Entry& entry) { return entry_or_null(entry.next); }
+  Entry* most_recent() { return most_recent_; }
+  Entry* least_recent() { return least_recent_; }
+  static Entry* newer(const Entry& entry) { return entry.previous; }
+  static Entry* older(const Entry& entry) { return entry.next; }
 
  private:
   static constexpr int kFirstBlockBits = 10;
   static constexpr std::uint64_t kFirstBlock = 1ULL << kFirstBlockBits;
 
-  Entry* entry_or_null(std::uint32_t slot) { return slot == Entry::kNoSlot ? nullptr : &at(slot); }
+  static int block_of(std::uint64_t place) {
+    // 63 - leading zeros, in the form that compilers make one instruction of.
+    return (63 ^ __builtin_clzll(place)) - kFirstBlockBits;
+  }
   Entry* fresh_slot();
 
-  std::uint32_t most_recent_ = Entry::kNoSlot;
-  std::uint32_t least_recent_ = Entry::kNoSlot;
-  std::uint32_t used_slots_ = 0;               // slots ever used; entries below it are constructed
-  std::uint32_t free_slots_ = Entry::kNoSlot;  // list through Entry::next
+  Entry* most_recent_ = nullptr;
+  Entry* least_recent_ = nullptr;
+  std::uint32_t used_slots_ = 0;  // slots ever used; entries below it are constructed
   const std::uint32_t first_sequence_;
-  std::array<Entry*, 33 - kFirstBlockBits> blocks_{};  // each twice as long as the one before
+  Entry* free_slots_ = nullptr;  // list through Entry::next
+  // Each block is twice as long as the one before. Its origin is where its first slot's address
+  // would be 0: place * sizeof(Entry) beyond it stands the entry.
+  std::array<std::uintptr_t, 33 - kFirstBlockBits> origins_{};
 };
 
 }  // namespace mempool::store

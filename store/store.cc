@@ -112,13 +112,13 @@ bool Store::State::abandon() {
   const std::lock_guard lock(mutex);
   for (std::uint32_t slot = 0; slot < table.slots(); ++slot) {
     Entry& entry = table.at(slot);
-    if (entry.id != 0 && entry.cold != nullptr) entry.cold->file.reset();
+    if (entry.published() && entry.cold != nullptr) entry.cold->file.reset();
     // Those that are marked already wait for their last view, too.
     const bool dead = (entry.released.load(std::memory_order_acquire) & Entry::kDead) != 0;
     if (dead ? !entry.pinned() : entry.mark_dead()) continue;
     // Out of the order, as every deleted entry is: its last view reclaims it.
-    if (entry.id != 0 && entry.in_memory()) table.unlink(entry);
-    entry.id = 0;
+    if (entry.published() && entry.in_memory()) table.unlink(entry);
+    entry.unpublish();
     ++abandoned_pins;
   }
   abandoned = abandoned_pins != 0;
@@ -135,12 +135,6 @@ std::size_t Store::overhead_bytes() noexcept {
 }
 
 // ---- Pins ----
-
-View Store::State::pin(Entry& entry) {
-  entry.pin();
-  const Path path = entry.in_arena() ? Path::kInProcess : Path::kMappedFile;
-  return View({entry.data, entry.length}, path, &State::unpin, this, &entry);
-}
 
 void Store::State::unpin(void* owner, void* item) noexcept {
   Entry& entry = *static_cast<Entry*>(item);
@@ -161,7 +155,8 @@ void Store::State::unpin_last(Entry& entry, bool dead) noexcept {
     if (dead) {
       reclaim(entry, mappings);
       last_of_all = abandoned && --abandoned_pins == 0;
-    } else if (entry.id != 0 && (entry.released.load() & Entry::kLetGo) != 0 && evictable(entry)) {
+    } else if (entry.published() && (entry.released.load() & Entry::kLetGo) != 0 &&
+               evictable(entry)) {
       // The slot may hold another blob by now; if that one is to be let go, so be it.
       let_go(entry, mappings);
     }
@@ -194,6 +189,16 @@ Result<View> Store::get(std::uint64_t object) {
   }
   ++state.misses;
   return state.get_slowly(object, lock);
+}
+
+std::optional<View> Store::get_in_arena(std::uint64_t object, bool touch) {
+  State& state = *state_;
+  const std::lock_guard lock(state.mutex);
+  Entry* entry = state.table.find(object);
+  if (entry == nullptr || !entry->in_arena()) return std::nullopt;
+  ++state.hits;
+  if (touch) state.table.touch(*entry);
+  return state.pin(*entry);
 }
 
 Result<View> Store::peek(std::uint64_t object) {

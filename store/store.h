@@ -16,6 +16,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -101,6 +102,8 @@ class Store {
 
   /// Pins and shows the bytes; makes the blob most recent.
   Result<View> get(std::uint64_t object);
+  /// The blob if it is in the arena: never does I/O.
+  std::optional<View> get_in_arena(std::uint64_t object, bool touch);
   /// Pins and shows the bytes; changes neither the order nor what is in memory.
   Result<View> peek(std::uint64_t object);
   /// For a remote reader: with `touch`, makes the blob most recent if it is in memory.

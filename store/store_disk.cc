@@ -109,7 +109,7 @@ bool Store::State::reserve(std::uint64_t length, Error* error) {
 // Called inside a transition, without the table lock.
 Result<std::shared_ptr<DiskFile>> Store::State::write_file(Entry& entry, bool retain) {
   const std::span payload(entry.data, entry.length);
-  auto writer = disk->create(BlobTable::id_of(entry), entry.length, entry.cold->type_name, retain);
+  auto writer = disk->create(entry.id, entry.length, entry.cold->type_name, retain);
   if (!writer) return forward_error(std::move(writer));
   if (!payload.empty()) {
     if (auto written = (*writer)->append(payload); !written)
@@ -229,15 +229,17 @@ Status Store::State::load_mapped(Entry& entry, Lock& lock) {
   open_transition(entry, Transition::Kind::kLoad);
   lock.unlock();
   std::byte* memory = allocate_for_load(entry.length);
-  if (memory != nullptr && entry.length != 0)
-    std::memcpy(memory + sizeof(BlobHeader), entry.data, entry.length);
-  lock.lock();
   Status result;
   if (memory == nullptr) {
     result = fail(Code::kNoSpace, "no extent of memory for " + blob_name(object));
-  } else if (entry.pinned()) {
-    arena->deallocate(memory, memory_bytes(entry.length));
-    table.touch(entry);
+  } else {
+    // Not from the mapping: a file that somebody truncated would be a SIGBUS there.
+    result = entry.cold->file->read({memory + sizeof(BlobHeader), entry.length});
+  }
+  lock.lock();
+  if (!result || entry.pinned()) {
+    if (memory != nullptr) arena->deallocate(memory, memory_bytes(entry.length));
+    if (result) table.touch(entry);
   } else {
     publish_header(memory, object, entry.length, new_generation());
     mapping = std::move(entry.cold->mapping);
@@ -314,7 +316,7 @@ std::shared_ptr<DiskFile> Store::State::unlink(Entry& entry) {
     table.unlink(entry);
     --blobs_in_memory;
   }
-  entry.id = 0;
+  entry.unpublish();
   --blobs;
   if (!entry.has_file()) return nullptr;
   --blobs_on_disk;

@@ -164,7 +164,7 @@ Result<Store::Draft> Store::begin(std::uint64_t length, const BlobOptions& optio
     if (entry == nullptr) return fail(Code::kLimit, "this node holds four billion blobs");
     state.describe(*entry, options);
     draft.store_ = this;
-    draft.object_ = BlobTable::id_of(*entry);
+    draft.object_ = entry->id;
     draft.length_ = length;
     reserved = state.try_reserve(length);
     state.drain_quarantine(kDrainedPerSet);

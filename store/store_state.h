@@ -81,7 +81,13 @@ struct Store::State {
         std::unique_ptr<Arena> region_arena, std::uint64_t quarantine_budget);
 
   // store.cc
-  View pin(Entry& entry);
+  /// Inline: a view that is returned from a call and then moved into its result is read back right
+  /// after it was written, behind all the writes to the order that are still on their way.
+  View pin(Entry& entry) {
+    entry.pin();
+    const Path path = entry.in_arena() ? Path::kInProcess : Path::kMappedFile;
+    return View({entry.data, entry.length}, path, &State::unpin, this, &entry);
+  }
   static void unpin(void* owner, void* item) noexcept;
   void unpin_last(Entry& entry, bool dead) noexcept;
   std::uint64_t new_generation() noexcept;

@@ -1,8 +1,8 @@
 // TableMutex: the lock around the blob table, as cheap as it gets when nobody else wants it.
 //
-// It is held for some dozens of nanoseconds, and a get takes it once: the calls, owner and kind that
-// std::mutex keeps would be a good part of that get. Who finds it held spins for about a microsecond
-// and then sleeps in the kernel.
+// It is held for some dozens of nanoseconds, and a get takes it once: the calls, owner and kind
+// that std::mutex keeps would be a good part of that get. Who finds it held spins for about a
+// microsecond and then sleeps in the kernel.
 #pragma once
 
 #include <atomic>

@@ -47,6 +47,9 @@ BufferPool::~BufferPool() {
 }
 
 Result<Buffer> BufferPool::take(std::size_t bytes) {
+  // Lengths come from outside: none may wrap when it is rounded.
+  if (bytes > kMaxBytes)
+    return fail(Code::kInvalidArgument, "no blob has " + std::to_string(bytes) + " bytes");
   const bool pooled = bytes <= kMaxPooledBytes;
   const std::size_t capacity = pooled ? std::bit_ceil(std::max(bytes, kMinBytes))
                                       : (bytes + kMinBytes - 1) & ~(kMinBytes - 1);
@@ -67,7 +70,11 @@ Result<Buffer> BufferPool::take(std::size_t bytes) {
                                   std::to_string(capacity) + " bytes; read the blob in parts");
   // A fork must not make the fabric's pages copy-on-write.
   madvise(memory, capacity, MADV_DONTFORK);
-  auto* block = new BufferBlock;
+  auto* block = new (std::nothrow) BufferBlock;
+  if (!block) {
+    munmap(memory, capacity);
+    return fail(Code::kLimit, "the system has no memory for a buffer");
+  }
   block->data = static_cast<std::byte*>(memory);
   block->capacity_bytes = capacity;
   block->references.store(1, std::memory_order_relaxed);

@@ -6,7 +6,10 @@
 // The list keeps at most its limit of idle bytes.
 //
 // Thread safety: Buffer is a handle like std::shared_ptr; BufferPool from any thread. The pool's
-// blocks keep the pool alive.
+// blocks // The list keeps at most its limit of idle bytes.
+//
+// Thread safety: Buffer is a handle like std::shared_ptr; BufferPool from any thread. The pool
+// outlives its buffers.
 #pragma once
 
 #include <atomic>
@@ -64,6 +67,7 @@ class BufferPool {
  public:
   static constexpr std::size_t kMinBytes = 4096;
   static constexpr std::size_t kMaxPooledBytes = std::size_t{64} << 20;
+  static constexpr std::size_t kMaxBytes = std::size_t{1} << 46;
 
   explicit BufferPool(std::size_t idle_limit_bytes = std::size_t{256} << 20);
   /// All buffers have come back.

@@ -34,8 +34,17 @@ struct Connection::Call::State {
   std::mutex mutex;
   std::condition_variable finished;
   bool done = false;
-  bool abandoned = false;  // its caller's deadline passed; belongs to the I/O thread
+  // Of the I/O thread:
+  bool abandoned = false;              // its caller's deadline passed
+  bool sent = false;                   // the socket is done with the frame
+  std::optional<Result<Reply>> early;  // an answer that came before that
   Result<Reply> result = fail(Code::kUnavailable, "not sent");
+
+  /// The answer has come. The caller gets its memory back only when the request has left it.
+  void answer(Result<Reply> outcome) {
+    if (sent) return finish(std::move(outcome));
+    early = std::move(outcome);
+  }
 
   void finish(Result<Reply> outcome) {
     std::lock_guard lock(mutex);
@@ -181,23 +190,23 @@ asio::awaitable<Status> Connection::State::receive_reply(std::vector<std::byte>&
       into = drain;
     }
     if (into.size() < received->payload_bytes) {
-      if (call) call->finish(fail(Code::kProtocol, "the peer sent more than was asked for"));
+      if (call) call->answer(fail(Code::kProtocol, "the peer sent more than was asked for"));
       co_return fail(Code::kProtocol, "the peer sent more than was asked for");
     }
     receiving = call;
     auto read = co_await read_exactly(socket, into.first(received->payload_bytes));
     receiving = nullptr;
     if (!read) {
-      if (call) call->finish(tl::unexpected(read.error()));
+      if (call) call->answer(tl::unexpected(read.error()));
       co_return read;
     }
     last_heard = Clock::now();
   }
   if (!call) co_return Status{};
   if (reply->code == Code::kOk) {
-    call->finish(std::move(*reply));
+    call->answer(std::move(*reply));
   } else {
-    call->finish(fail(reply->code, std::move(reply->message)));
+    call->answer(fail(reply->code, std::move(reply->message)));
   }
   co_return Status{};
 }
@@ -205,12 +214,16 @@ asio::awaitable<Status> Connection::State::receive_reply(std::vector<std::byte>&
 asio::awaitable<void> Connection::State::receive() {
   auto self = shared_from_this();
   std::vector<std::byte> scratch;
-  for (;;) {
-    Status status = co_await receive_reply(scratch);
-    if (status) continue;
-    end(status.error());
-    co_return;
+  Status status;
+  while (status) {
+    try {
+      status = co_await receive_reply(scratch);
+    } catch (const std::exception& failure) {  // out of memory
+      status = fail(Code::kLimit, failure.what());
+      receiving = nullptr;
+    }
   }
+  end(status.error());
 }
 
 asio::awaitable<void> Connection::State::keep_alive() {
@@ -259,6 +272,8 @@ void Connection::State::write_next() {
                           call->finish(fail(Code::kUnavailable, gone));
                         return;
                       }
+                      sent->sent = true;
+                      if (sent->early) sent->finish(std::move(*sent->early));
                       if (!self->queue.empty()) self->write_next();
                     });
 }
@@ -286,7 +301,8 @@ void Connection::State::end(const Error& why) {
   asio::error_code ignored;
   socket.close(ignored);
   pulse.cancel();
-  // A call whose memory a socket operation still holds is finished by that operation's handler.
+  // A call whose memory a socket operation still holds is finished by that operation's handler,
+  // with all others in the queue.
   for (auto& [id, call] : std::exchange(pending, {}))
     if (queue.empty() || queue.front() != call)
       call->finish(tl::unexpected<Error>(Error{why.code, why.message}));
@@ -324,8 +340,12 @@ Connection::Call Connection::start(Request request, std::span<const std::byte> p
   asio::post(state_->io, [call, payload, request = std::move(request)]() mutable {
     auto& connection = *call->connection;
     call->id = request.id = connection.next_id++;
-    call->frame = Outgoing(encode(request), payload);
-    connection.enqueue(call);
+    try {
+      call->frame = Outgoing(encode(request), payload);
+      connection.enqueue(call);
+    } catch (const std::exception& failure) {  // out of memory
+      call->finish(fail(Code::kLimit, failure.what()));
+    }
   });
   return Call(std::move(call));
 }

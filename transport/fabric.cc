@@ -15,6 +15,7 @@
 #include <rdma/fi_rma.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "transport/fabric_info.h"
@@ -252,10 +253,14 @@ Result<void*> OpenFabric::local_descriptor(const Buffer& buffer) {
 }
 
 Result<FabricAddress> OpenFabric::insert(std::span<const std::byte> peer_address) {
-  // IP addresses have one size; a shorter one would make the provider read past its end.
-  if (peer_address.empty() ||
-      (info_->addr_format != FI_ADDR_STR && peer_address.size() < address_.size()))
-    return fail(Code::kProtocol, "the peer announced a malformed fabric address");
+  // Providers read what the address family says, or up to a terminating zero: a malformed address
+  // would make them read past its end.
+  const bool text = info_->addr_format == FI_ADDR_STR;
+  const bool well_formed =
+      text ? !peer_address.empty() && peer_address.back() == std::byte{0}
+           : peer_address.size() == address_.size() &&
+                 std::memcmp(peer_address.data(), address_.data(), sizeof(sa_family_t)) == 0;
+  if (!well_formed) return fail(Code::kProtocol, "the peer announced a malformed fabric address");
   fi_addr_t address = FI_ADDR_UNSPEC;
   const int inserted = fi_av_insert(av_.get(), peer_address.data(), 1, &address, 0, nullptr);
   if (inserted != 1)

@@ -21,6 +21,8 @@ namespace mempool::transport {
 
 inline constexpr std::uint16_t kProtocolVersion = 1;
 inline constexpr std::uint32_t kMaxMessageBytes = 1U << 20;
+inline constexpr std::uint32_t kMaxHelloBytes = 64U
+                                                << 10;  // of who connects; answers may be longer
 inline constexpr std::uint32_t kMaxPayloadBytes = 1U << 20;
 inline constexpr std::size_t kFrameHeaderBytes = 16;
 

@@ -3,11 +3,14 @@
 #pragma once
 
 #include <chrono>
+#include <exception>
 #include <future>
 #include <thread>
 
 #include <asio/executor_work_guard.hpp>
 #include <asio/io_context.hpp>
+
+#include "transport/log.h"
 
 namespace mempool::transport {
 
@@ -15,7 +18,7 @@ class IoThread {
  public:
   IoThread() : work_(asio::make_work_guard(context_)) {
     thread_ = std::thread([this] {
-      context_.run();
+      run();
       ended_.set_value();
     });
   }
@@ -26,7 +29,7 @@ class IoThread {
   asio::io_context& context() noexcept { return context_; }
 
   /// Connections and listeners are closed before, so that the thread runs out of work; what has not
-  /// ended after two seconds (a name look-up, say) is dropped.
+  /// ended after two seconds is dropped. (A name look-up under way is waited for.)
   void stop() {
     if (!thread_.joinable()) return;
     work_.reset();
@@ -36,6 +39,18 @@ class IoThread {
   }
 
  private:
+  /// A handler that runs out of memory loses its own connection and nobody else's.
+  void run() {
+    for (;;) {
+      try {
+        context_.run();
+        return;
+      } catch (const std::exception& failure) {
+        log().error("the I/O thread goes on after: {}", failure.what());
+      }
+    }
+  }
+
   asio::io_context context_{1};
   asio::executor_work_guard<asio::io_context::executor_type> work_;
   std::promise<void> ended_;

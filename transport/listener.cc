@@ -85,18 +85,19 @@ class Session : public std::enable_shared_from_this<Session> {
   }
 
  private:
-  asio::awaitable<Status> welcome();
-  asio::awaitable<Status> receive_request();
-  static Reply answer(SessionHandler& handler, Request& request);
-  void dispatch(std::shared_ptr<Request> request);
-  void send(Outgoing frame, std::shared_ptr<Reply> held);
-  void write_next();
-  void finish();
-
   struct Sending {
     Outgoing frame;
     std::shared_ptr<Reply> held;  // pins the payload until it is sent; null for what is no reply
   };
+
+  asio::awaitable<Status> welcome();
+  asio::awaitable<Status> receive_request();
+  template <class Make>
+  static Sending answer(const Request& request, Make make);
+  void dispatch(std::shared_ptr<Request> request);
+  void send(Sending sending);
+  void write_next();
+  void finish();
 
   std::shared_ptr<Listener::State> listener_;
   tcp::socket socket_;
@@ -115,19 +116,16 @@ class Session : public std::enable_shared_from_this<Session> {
 // ---- a session ----
 
 asio::awaitable<Status> Session::welcome() {
-  auto received = co_await read_frame(socket_, scratch_);
+  auto received = co_await read_frame(socket_, scratch_, kMaxHelloBytes);
   if (!received) co_return forward_error(std::move(received));
   auto* hello = std::get_if<Hello>(&received->message);
   if (!hello || received->payload_bytes != 0)
     co_return fail(Code::kProtocol, "a session starts with a hello");
-  if (listener_->session_count.load() > Listener::kMaxSessions)
-    co_return fail(Code::kLimit, "this node has " + std::to_string(Listener::kMaxSessions) +
-                                     " sessions, as many as it allows: close some");
   auto accepted = listener_->service->accept(*hello);
   if (!accepted) co_return forward_error(std::move(accepted));
   accepted->hello.lease_ms = Listener::kLease_ms;
   handler_ = std::move(accepted->session);
-  send(Outgoing(encode(accepted->hello), {}), nullptr);
+  send({Outgoing(encode(accepted->hello), {}), nullptr});
   co_return Status{};
 }
 
@@ -141,6 +139,7 @@ asio::awaitable<Status> Session::receive_request() {
   request->payload.resize(received->payload_bytes);
   if (auto read = co_await read_exactly(socket_, request->payload); !read) co_return read;
   last_heard_ = Clock::now();
+  if (closed_) co_return fail(Code::kUnavailable, "the node is closing");
   dispatch(std::move(request));
   while (in_flight_ >= Listener::kMaxInFlight && !closed_) {
     asio::error_code cancelled;
@@ -152,11 +151,16 @@ asio::awaitable<Status> Session::receive_request() {
 
 asio::awaitable<void> Session::run() {
   auto self = shared_from_this();
-  Status status = co_await welcome();
-  while (status && !closed_) status = co_await receive_request();
+  Status status;
+  try {
+    status = co_await welcome();
+    while (status && !closed_) status = co_await receive_request();
+  } catch (const std::exception& failure) {  // out of memory
+    status = fail(Code::kLimit, failure.what());
+  }
   // Tell a peer that still listens what was wrong; most have just gone.
   if (!closed_ && !status && status.error().code != Code::kUnavailable) {
-    send(Outgoing(encode(error_reply(status.error())), {}), nullptr);
+    send({Outgoing(encode(error_reply(status.error())), {}), nullptr});
     last_words_ = true;
     last_heard_ = Clock::now();  // the sweep bounds how long they may take
   } else {
@@ -167,41 +171,48 @@ asio::awaitable<void> Session::run() {
   if (closed_) listener_->sessions.erase(self);
 }
 
-Reply Session::answer(SessionHandler& handler, Request& request) {
+/// The reply that `make` makes, as a frame. What goes wrong, for want of memory, is this request's
+/// trouble alone.
+template <class Make>
+Session::Sending Session::answer(const Request& request, Make make) {
+  auto reply = std::make_shared<Reply>();
   try {
-    return handler.handle(request);
-  } catch (const std::exception& failure) {  // out of memory: this request's trouble alone
-    return error_reply({Code::kLimit, std::string("the node could not serve: ") + failure.what()});
+    *reply = make();
+    reply->id = request.id;
+    return {Outgoing(encode(*reply), reply->payload), reply};
+  } catch (const std::exception& failure) {
+    *reply =
+        error_reply({Code::kLimit, std::string("the node could not serve: ") + failure.what()});
+    reply->id = request.id;
+    return {Outgoing(encode(*reply), {}), reply};
   }
 }
 
 void Session::dispatch(std::shared_ptr<Request> request) {
-  ++at_work_;
   ++in_flight_;
+  if (request->op != Op::kPing) ++listener_->served;
+  if (auto reply = handler_->handle_at_once(*request))
+    return send(answer(*request, [&] { return *std::move(reply); }));
+  ++at_work_;
   auto work = [self = shared_from_this(), handler = handler_, request] {
-    auto reply = std::make_shared<Reply>(answer(*handler, *request));
-    reply->id = request->id;
-    if (request->op != Op::kPing) ++self->listener_->served;
+    auto sending = answer(*request, [&] { return handler->handle(*request); });
     request->payload = {};
-    Outgoing frame(encode(*reply), reply->payload);
-    asio::dispatch(self->listener_->io, [self, reply, frame = std::move(frame)]() mutable {
+    asio::post(self->listener_->io, [self, sending = std::move(sending)]() mutable {
       --self->at_work_;
       self->last_heard_ = Clock::now();
-      self->send(std::move(frame), std::move(reply));
+      self->send(std::move(sending));
     });
   };
-  if (!may_block(request->op)) {
-    work();
-  } else if (is_ordered(request->op)) {
+  if (is_ordered(request->op)) {
     asio::post(ordered_, std::move(work));
   } else {
     asio::post(listener_->workers, std::move(work));
   }
 }
 
-void Session::send(Outgoing frame, std::shared_ptr<Reply> held) {
+void Session::send(Sending sending) {
   if (closed_ || last_words_) return;
-  outgoing_.push_back({std::move(frame), std::move(held)});
+  outgoing_.push_back(std::move(sending));
   if (outgoing_.size() == 1) write_next();
 }
 
@@ -216,6 +227,7 @@ void Session::write_next() {
                     [self = shared_from_this()](const asio::error_code& error, std::size_t) {
                       if (self->outgoing_.front().held) --self->in_flight_;
                       self->room_.cancel();
+                      self->last_heard_ = Clock::now();  // it reads
                       self->outgoing_.pop_front();
                       const bool over = self->last_words_ && self->outgoing_.empty();
                       if (error || self->closed_ || over) return self->finish();
@@ -238,6 +250,7 @@ asio::awaitable<void> Listener::State::accept() {
       co_await pause.async_wait(asio::redirect_error(asio::use_awaitable, error));
       continue;
     }
+    if (session_count.load() >= Listener::kMaxSessions) continue;  // hangs up
     socket.set_option(tcp::no_delay(true), error);
     auto session =
         std::shared_ptr<Session>(new Session(self, std::move(socket)), [state = self](Session* s) {

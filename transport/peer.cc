@@ -10,6 +10,8 @@
 namespace mempool::transport {
 namespace {
 
+constexpr int kTimeoutsToGiveUp = 3;
+
 Status check_offers(const Hello& hello, const std::string& where) {
   for (const auto& offer : hello.providers)
     if (offer.keys.size() != hello.region_bytes.size() ||
@@ -31,7 +33,11 @@ Result<std::shared_ptr<Peer>> Peer::connect(IoThread& io, Fabrics& fabrics,
   std::shared_ptr<Peer> peer(new Peer(std::move(*session), fabrics, where->host, require_rdma));
   if (auto checked = check_offers(peer->hello(), host_port); !checked)
     return forward_error(std::move(checked));
-  auto opened = peer->open_next_route();
+  Status opened;
+  {
+    std::lock_guard lock(peer->mutex_);
+    opened = peer->open_next_route();
+  }
   if (!opened && require_rdma) return forward_error(std::move(opened));
   return peer;
 }
@@ -50,7 +56,6 @@ Peer::~Peer() {
 
 /// Takes the best provider that was not tried yet; without one, the route is null.
 Status Peer::open_next_route() {
-  std::lock_guard lock(mutex_);
   std::string why = "it offers none that is allowed here";
   while (next_allowed_ < fabrics_.allowed().size()) {
     const Provider& provider = *fabrics_.allowed()[next_allowed_++];
@@ -65,7 +70,7 @@ Status Peer::open_next_route() {
       log().warn("no {} to {}: {}", provider.name, host_, why);
       continue;
     }
-    routes_.push_back(std::make_unique<Route>(Route{*fabric, *address, *offer}));
+    routes_.push_back(std::make_unique<Route>(*fabric, *address, *offer));
     route_ = routes_.back().get();
     return {};
   }
@@ -89,8 +94,9 @@ bool Peer::plausible(const DRef& ref, const LocationHint& hint) const noexcept {
 }
 
 void Peer::give_up(const Route* failed, const Error& why) {
-  // Many readers may fail at once: one of them moves on.
-  if (!route_.compare_exchange_strong(failed, nullptr)) return;
+  // Many readers may fail at once: one of them moves on, and the others see where to.
+  std::lock_guard lock(mutex_);
+  if (route_.load() != failed) return;
   const auto name = failed->fabric->provider().name;
   (void)open_next_route();
   const auto* next = provider();
@@ -111,7 +117,13 @@ Result<Peer::Outcome> Peer::read(const DRef& ref, const LocationHint& hint, std:
                           ref.length,
                           std::chrono::milliseconds(hello().read_window_ms)};
     auto verdict = read_verified(*route->fabric, blob, offset, bytes, into, timeout);
-    if (verdict) return Outcome{*verdict, &route->fabric->provider()};
+    if (verdict) {
+      route->timeouts_in_a_row.store(0, std::memory_order_relaxed);
+      return Outcome{*verdict, &route->fabric->provider()};
+    }
+    // One read that stands still may be a peer that sleeps; several are a path that leads nowhere.
+    if (verdict.error().code == Code::kTimeout && ++route->timeouts_in_a_row >= kTimeoutsToGiveUp)
+      give_up(route, verdict.error());
     if (verdict.error().code != Code::kUnavailable || !alive())
       return forward_error(std::move(verdict));
     give_up(route, verdict.error());

@@ -52,10 +52,14 @@ class Peer {
     Fabric* fabric;
     FabricAddress address;
     ProviderOffer offer;
+    mutable std::atomic<int> timeouts_in_a_row{0};
+
+    Route(Fabric* opened, FabricAddress inserted, ProviderOffer offered)
+        : fabric(opened), address(inserted), offer(std::move(offered)) {}
   };
 
   Peer(std::shared_ptr<Connection> session, Fabrics& fabrics, std::string host, bool require_rdma);
-  Status open_next_route();
+  Status open_next_route();  // under mutex_
   void give_up(const Route* failed, const Error& why);
 
   std::shared_ptr<Connection> session_;

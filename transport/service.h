@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 
 #include "transport/messages.h"
 
@@ -12,8 +13,10 @@ namespace mempool::transport {
 class SessionHandler {
  public:
   virtual ~SessionHandler() = default;
-  /// May block on disk unless the operation is one of those that may_block() excludes; called from
-  /// several threads at once, but for sets in parts, whose requests come in order.
+  /// The answer to what needs no waiting and no disk; nothing for the rest. On the I/O thread.
+  virtual std::optional<Reply> handle_at_once(const Request& request) = 0;
+  /// May block; on a worker. Called from several threads at once, but for sets in parts, whose
+  /// requests come in order.
   virtual Reply handle(Request& request) = 0;
 };
 
@@ -28,11 +31,6 @@ class Service {
   /// Checks who the peer is; the place for authentication. On the I/O thread: does not block.
   virtual Result<Accepted> accept(const Hello& peer) = 0;
 };
-
-/// Operations that are answered on the I/O thread because they only look things up.
-constexpr bool may_block(Op op) {
-  return op != Op::kPing && op != Op::kLocate && op != Op::kInspect && op != Op::kNodes;
-}
 
 /// Operations that must run in the order in which they were sent.
 constexpr bool is_ordered(Op op) {

@@ -19,6 +19,8 @@
 
 namespace mempool::transport {
 
+inline constexpr std::size_t kKeptScratchBytes = 64 << 10;
+
 /// A frame without its payload, which the caller reads to where it belongs.
 struct Received {
   std::variant<Hello, Request, Reply> message;
@@ -38,14 +40,19 @@ inline asio::awaitable<Status> read_exactly(asio::ip::tcp::socket& socket,
   co_return Status{};
 }
 
-/// `scratch` holds the message while it is decoded; reused from frame to frame.
-inline asio::awaitable<Result<Received>> read_frame(asio::ip::tcp::socket& socket,
-                                                    std::vector<std::byte>& scratch) {
+/// `scratch` holds the message while it is decoded; reused from frame to frame, but given back
+/// after a large one.
+inline asio::awaitable<Result<Received>> read_frame(
+    asio::ip::tcp::socket& socket, std::vector<std::byte>& scratch,
+    std::uint32_t max_message_bytes = kMaxMessageBytes) {
   FrameHeaderBytes bytes;
   if (auto read = co_await read_exactly(socket, bytes); !read)
     co_return forward_error(std::move(read));
   auto header = decode_frame_header(bytes);
   if (!header) co_return forward_error(std::move(header));
+  if (header->message_bytes > max_message_bytes)
+    co_return fail(Code::kProtocol, "the peer's message is larger than any that may come here");
+  if (scratch.size() > kKeptScratchBytes) scratch = {};
   scratch.resize(header->message_bytes);
   if (auto read = co_await read_exactly(socket, scratch); !read)
     co_return forward_error(std::move(read));

@@ -84,17 +84,38 @@ std::vector<std::byte> finish(FlatBufferBuilder& b, wire::Body type, Offset<T> b
 }
 
 // ---- FlatBuffers to plain values; every optional field may be absent ----
+//
+// The offsets of a small message may all point at one large table: what is copied is limited here,
+// not by the message's size. Thrown inside decode() only, which makes it an error.
 
-std::string text(const flatbuffers::String* s) {
+struct TooMuch {};
+
+constexpr std::size_t kMaxTextBytes = 64 << 10;
+constexpr std::size_t kMaxNameBytes = 512;  // an address, or a provider's name
+constexpr std::size_t kMaxProviders = 16;
+constexpr std::size_t kMaxProviderAddressBytes = 1024;
+constexpr std::size_t kMaxRegions = 4096;
+constexpr std::size_t kMaxNodes = 1100;  // members, and the node itself
+constexpr std::size_t kMaxPaths = 64;
+
+template <class Vector>
+void limit(const Vector* v, std::size_t most) {
+  if (v && v->size() > most) throw TooMuch();
+}
+
+std::string text(const flatbuffers::String* s, std::size_t most = kMaxTextBytes) {
+  limit(s, most);
   return s ? s->str() : std::string();
 }
 
 template <class T>
 std::vector<T> list(const flatbuffers::Vector<T>* v) {
+  limit(v, kMaxRegions);
   return v ? std::vector<T>(v->begin(), v->end()) : std::vector<T>();
 }
 
 std::vector<std::byte> bytes(const flatbuffers::Vector<std::uint8_t>* v) {
+  limit(v, kMaxProviderAddressBytes);
   if (!v) return {};
   const auto* begin = reinterpret_cast<const std::byte*>(v->data());
   return {begin, begin + v->size()};
@@ -117,11 +138,15 @@ FileRef unpack(const wire::FileRef* ref) {
 
 std::vector<NodeInfo> unpack(const NodeVector* nodes) {
   std::vector<NodeInfo> out;
+  limit(nodes, kMaxNodes);
   if (!nodes) return out;
   for (const auto* node : *nodes) {
-    NodeInfo info{node->id(), text(node->address()), node->incarnation(), node->alive(), {}};
+    limit(node->providers(), kMaxProviders);
+    NodeInfo info{
+        node->id(), text(node->address(), kMaxNameBytes), node->incarnation(), node->alive(), {}};
     if (node->providers())
-      for (const auto* name : *node->providers()) info.providers.push_back(name->str());
+      for (const auto* name : *node->providers())
+        info.providers.push_back(text(name, kMaxNameBytes));
     out.push_back(std::move(info));
   }
   return out;
@@ -136,6 +161,7 @@ Hello unpack(const wire::Hello& h) {
   hello.session_low = h.session_low();
   hello.address = text(h.address());
   hello.authentication = bytes(h.authentication());
+  limit(h.providers(), kMaxProviders);
   if (h.providers())
     for (const auto* p : *h.providers())
       hello.providers.push_back(
@@ -199,6 +225,7 @@ Stats unpack(const wire::Stats* s) {
                  .fragmentation_evictions = s->fragmentation_evictions(),
                  .quarantined_bytes = s->quarantined_bytes(),
                  .pinned_blobs = s->pinned_blobs()};
+  limit(s->gets_by_path(), kMaxPaths);
   if (s->gets_by_path())
     for (const auto* p : *s->gets_by_path())
       stats.gets_by_path[text(p->name())] = {p->gets(), p->bytes()};
@@ -265,13 +292,19 @@ std::vector<std::byte> encode(const Reply& r) {
 
 Result<std::variant<Hello, Request, Reply>> decode(std::span<const std::byte> message) {
   const auto* data = reinterpret_cast<const std::uint8_t*>(message.data());
-  flatbuffers::Verifier verifier(data, message.size());
+  constexpr int kMaxDepth = 16;
+  constexpr int kMaxTables = 20'000;
+  flatbuffers::Verifier verifier(data, message.size(), kMaxDepth, kMaxTables);
   if (message.size() < 8 || !wire::VerifyMessageBuffer(verifier))
     return fail(Code::kProtocol, "the peer sent a damaged message");
   const auto* root = wire::GetMessage(data);
-  if (const auto* hello = root->body_as_Hello()) return unpack(*hello);
-  if (const auto* request = root->body_as_Request()) return unpack(*request);
-  if (const auto* reply = root->body_as_Reply()) return unpack(*reply);
+  try {
+    if (const auto* hello = root->body_as_Hello()) return unpack(*hello);
+    if (const auto* request = root->body_as_Request()) return unpack(*request);
+    if (const auto* reply = root->body_as_Reply()) return unpack(*reply);
+  } catch (const TooMuch&) {
+    return fail(Code::kProtocol, "the peer sent a message with more in it than any has");
+  }
   return fail(Code::kProtocol, "the peer sent a message of an unknown kind");
 }
 

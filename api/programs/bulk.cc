@@ -54,6 +54,7 @@ Result<std::vector<std::uint64_t>> targets(Pool& pool, const std::string& on) {
   std::vector<std::uint64_t> ids;
   for (const auto& node : *nodes)
     if (node.alive) ids.push_back(node.id);
+  if (ids.empty()) return fail(Code::kUnavailable, "no node of the cluster is up");
   return ids;
 }
 

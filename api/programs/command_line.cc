@@ -11,7 +11,8 @@
 namespace mempool::programs {
 namespace {
 
-/// What AsSizeValue lets through: hexadecimal digits, and numbers that overflow, which it cuts off.
+/// Refuses what AsSizeValue lets through: a minus, which wraps to a huge size, hexadecimal digits, and
+/// numbers that overflow, which it cuts off.
 std::string check_size(const std::string& text) {
   std::uint64_t number = 0;
   const auto* end = text.data() + text.size();
@@ -29,16 +30,11 @@ void add_size(CLI::App& app, const std::string& flag, std::uint64_t& value,
               const std::string& what) {
   CLI::Validator size = CLI::AsSizeValue(/*kb_is_1000=*/true);
   size.description("");  // the units are in the option's own text
-  // Without this, -5 would wrap to a huge size.
-  const CLI::Validator not_negative(
-      [](std::string& text) {
-        return text.find('-') == std::string::npos ? "" : "a size is not negative: " + text;
-      },
-      "");
+  const CLI::Validator plain([](std::string& text) { return check_size(text); }, "");
   // Validators run last first.
   app.add_option(flag, value, what + " (64MiB, 1GB, bytes)")
       ->transform(size)
-      ->transform(not_negative)
+      ->transform(plain)
       ->type_name("SIZE");
 }
 

@@ -15,7 +15,7 @@ TEST(BlobTable, C10_AReusedSlotHasANewId) {
   for (int i = 0; i < 1000; ++i) {
     Entry* entry = table.acquire();
     ASSERT_NE(entry, nullptr);
-    EXPECT_EQ(table.find(BlobTable::id_of(*entry)), nullptr);  // a draft
+    EXPECT_EQ(table.find(entry->id), nullptr);  // a draft
     BlobTable::publish(*entry);
     EXPECT_NE(entry->id, 0U);
     EXPECT_TRUE(seen.insert(entry->id).second);
@@ -31,12 +31,12 @@ TEST(BlobTable, C10_ASlotWhoseSequenceWouldWrapIsRetired) {
   BlobTable table(0xFFFF'FFFE);
   for (int i = 0; i < 2; ++i) {
     Entry* entry = table.acquire();
-    EXPECT_EQ(entry->slot, 0U);
+    EXPECT_EQ(entry->slot(), 0U);
     table.release(*entry);
   }
   Entry* entry = table.acquire();
-  EXPECT_EQ(entry->slot, 1U);
-  EXPECT_EQ(entry->sequence, 0xFFFF'FFFE);
+  EXPECT_EQ(entry->slot(), 1U);
+  EXPECT_EQ(entry->sequence(), 0xFFFF'FFFE);
 }
 
 TEST(BlobTable, EntriesStayWhereTheyAre) {
@@ -47,7 +47,7 @@ TEST(BlobTable, EntriesStayWhereTheyAre) {
     BlobTable::publish(*entries.back());
   }
   for (std::uint32_t i = 0; i < entries.size(); ++i) {
-    ASSERT_EQ(entries[i]->slot, i);
+    ASSERT_EQ(entries[i]->slot(), i);
     ASSERT_EQ(table.find(entries[i]->id), entries[i]);
   }
   EXPECT_EQ(table.find(0), nullptr);
@@ -65,10 +65,10 @@ TEST(BlobTable, TheOrderIsStrict) {
   const auto order = [&table] {
     std::vector<std::uint32_t> slots;
     for (Entry* e = table.most_recent(); e != nullptr; e = table.older(*e))
-      slots.push_back(e->slot);
+      slots.push_back(e->slot());
     std::vector<std::uint32_t> backwards;
     for (Entry* e = table.least_recent(); e != nullptr; e = table.newer(*e))
-      backwards.insert(backwards.begin(), e->slot);
+      backwards.insert(backwards.begin(), e->slot());
     EXPECT_EQ(slots, backwards);
     return slots;
   };
