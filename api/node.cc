@@ -52,6 +52,11 @@ Result<std::unique_ptr<Node>> Node::open(const PoolOptions& options, const BlobI
 Node::Node(const PoolOptions& options, const BlobId& life, std::unique_ptr<store::Store> store)
     : life_(life), timeout_ms_(options.timeout_ms), store_(std::move(store)) {}
 
+void Node::count_in(PathCounters& counters) {
+  counters_ = &counters;
+  counters.add_in_process([this] { return store_->gets_in_arena(); });
+}
+
 std::vector<std::span<std::byte>> Node::regions() const {
   std::vector<std::span<std::byte>> all;
   for (const auto& region : store_->regions()) all.push_back(region.bytes());
@@ -93,7 +98,9 @@ Result<View> Node::get(const DRef& ref, const GetOptions& options) {
   if (view && view->size() != ref.length) [[unlikely]]
     view = fail(Code::kInvalidArgument, "the reference says " + std::to_string(ref.length) +
                                             " bytes, its blob has " + std::to_string(view->size()));
-  if (view) counters_->count(view->path(), nullptr, view->size());
+  // The store has counted the rest.
+  if (view && (!options.touch || view->path() != Path::kInProcess))
+    counters_->count(view->path(), nullptr, view->size());
   return view;
 }
 
@@ -205,6 +212,8 @@ Result<View> Node::get_for_push(std::uint64_t object, std::uint64_t offset, bool
     // there is no room in the arena is no error here.
     if (info && info->in_memory && info->on_disk) (void)store_->load(object);
   }
+  // What the arena has is asked for in a way that does not count it as read by this process.
+  if (auto view = store_->get_in_arena(object, /*touch=*/true)) return std::move(*view);
   return store_->get(object);
 }
 

@@ -27,7 +27,7 @@ class Node final : public Verbs {
   const BlobId& life() const noexcept { return life_; }
   std::vector<std::span<std::byte>> regions() const;
   /// The pool's, once there is one; the node counts its gets there.
-  void count_in(PathCounters& counters) noexcept { counters_ = &counters; }
+  void count_in(PathCounters& counters);
 
   // Verbs; the pool and the server have checked the references' identity.
   Result<DRef> set(std::span<const std::byte> bytes, const SetOptions& options) override;

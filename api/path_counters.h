@@ -3,8 +3,10 @@
 
 #include <array>
 #include <atomic>
+#include <functional>
 #include <map>
 #include <string>
+#include <utility>
 
 #include <mempool/info.h>
 
@@ -26,6 +28,10 @@ class PathCounters {
     counter.bytes.fetch_add(bytes, std::memory_order_relaxed);
   }
 
+  /// Gets in process that are counted elsewhere, where a lock is held anyway. Before the first get;
+  /// `source` is asked by snapshot().
+  void add_in_process(std::function<PathStats()> source) { in_process_ = std::move(source); }
+
   std::map<std::string, PathStats> snapshot() const {
     std::map<std::string, PathStats> all;
     const auto put = [&](const Counter& counter, std::string name) {
@@ -33,6 +39,11 @@ class PathCounters {
         all[std::move(name)] = {gets, counter.bytes.load()};
     };
     for (std::size_t i = 0; i < kPathCount; ++i) put(counters_[i], path_name(static_cast<Path>(i)));
+    if (const PathStats here = in_process_ ? in_process_() : PathStats{}; here.gets != 0) {
+      PathStats& total = all[path_name(Path::kInProcess)];
+      total.gets += here.gets;
+      total.bytes += here.bytes;
+    }
     const auto providers = transport::known_providers();
     for (std::size_t i = 0; i < providers.size(); ++i)
       put(counters_[kPathCount + i], path_name(one_sided(providers[i]), &providers[i]));
@@ -56,6 +67,7 @@ class PathCounters {
   }
 
   std::array<Counter, kPathCount + kMaxProviders> counters_;
+  std::function<PathStats()> in_process_;
 };
 
 }  // namespace mempool

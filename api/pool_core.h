@@ -31,8 +31,8 @@ class PoolCore {
   Result<Verbs*> verbs_of_node(std::uint64_t node);
   /// The short way to verbs() for this process's own blobs; null: ask verbs().
   Verbs* owner_here(const BlobId& id) const noexcept {
-    const bool ours = id.node == life_.node && id.cluster == life_.cluster &&
-                      id.incarnation == life_.incarnation;
+    const bool ours =
+        id.node == life_.node && id.cluster == life_.cluster && id.incarnation == life_.incarnation;
     return ours && current_forks() == forks_ ? local_ : nullptr;
   }
   /// Null in clients.

@@ -3,6 +3,8 @@
 // The hooks refuse dalloc, purge and decommit, and decay is 0: what is freed goes straight to the
 // arena's retained extents and coalesces there, and no page ever leaves. Allocator metadata stays
 // out of the region (metadata_use_hooks is false), because peers can read the region.
+#include <array>
+#include <atomic>
 #include <bit>
 #include <cstdint>
 #include <cstring>
@@ -40,6 +42,7 @@ class JemallocArena final : public Arena {
   }
 
   ~JemallocArena() override {
+    give_back_spares();
     if (created_) control("destroy", nullptr, 0);
   }
 
@@ -65,11 +68,18 @@ class JemallocArena final : public Arena {
   }
 
   std::byte* allocate(std::size_t bytes) noexcept override {
-    return static_cast<std::byte*>(mallocx(bytes == 0 ? 1 : bytes, flags_));
+    if (bytes == 0) bytes = 1;
+    if (std::byte* spare = exchange_spare(bytes, nullptr)) return spare;
+    if (void* memory = mallocx(bytes, flags_)) return static_cast<std::byte*>(memory);
+    // What the spares hold back, whole slabs perhaps, may be what is missing.
+    return give_back_spares() ? static_cast<std::byte*>(mallocx(bytes, flags_)) : nullptr;
   }
 
   void deallocate(std::byte* memory, std::size_t bytes) noexcept override {
-    if (memory != nullptr) sdallocx(memory, bytes == 0 ? 1 : bytes, flags_);
+    if (memory == nullptr) return;
+    if (bytes == 0) bytes = 1;
+    if (bytes <= kLargestSpare) memory = exchange_spare(bytes, memory);
+    if (memory != nullptr) sdallocx(memory, bytes, flags_);
   }
 
   std::size_t rounded(std::size_t bytes) const noexcept override {
@@ -82,6 +92,41 @@ class JemallocArena final : public Arena {
     extent_hooks_t table;
     JemallocArena* owner;
   };
+
+  // With decay 0 the last block of a slab takes the slab with it, and the next one makes it anew:
+  // ten times the cost of the block itself when sets and deletes take turns. So the block of each
+  // size that was freed last is kept: some hundred KiB at most, and given back when memory is
+  // short.
+  static constexpr std::size_t kLargestSpare = 16 * 1024;
+
+  // Puts `memory` in the place of its size and returns what was there. Blocks of one place are
+  // equally long; sizes are those of the classes, so that any of them serves all requests of it.
+  std::byte* exchange_spare(std::size_t bytes, std::byte* memory) noexcept {
+    if (bytes > kLargestSpare) return nullptr;
+    auto& place = spares_[class_of(bytes)];
+    // Looked at first: an exchange costs more than the look.
+    if (memory == nullptr && place.load(std::memory_order_relaxed) == nullptr) return nullptr;
+    return place.exchange(memory, std::memory_order_acq_rel);
+  }
+
+  // jemalloc's size class by number: four steps to each doubling.
+  static std::size_t class_of(std::size_t bytes) noexcept {
+    if (bytes <= 256) return (bytes - 1) / 64;
+    const auto doubling = static_cast<std::size_t>(std::bit_width(bytes - 1));  // from 9 on
+    return 4 * (doubling - 8) + (((bytes - 1) >> (doubling - 3)) & 3);
+  }
+  static constexpr std::size_t kSpares = 28;
+
+  bool give_back_spares() noexcept {
+    bool any = false;
+    for (auto& place : spares_) {
+      std::byte* memory = place.exchange(nullptr, std::memory_order_acq_rel);
+      if (memory == nullptr) continue;
+      any = true;
+      dallocx(memory, flags_);
+    }
+    return any;
+  }
 
   // jemalloc never merges extents that came from two calls of the alloc hook, so the region is
   // handed over in one call. That happens when its size is one of jemalloc's classes, 2^k times
@@ -145,6 +190,7 @@ class JemallocArena final : public Arena {
   std::size_t handed_out_ = 0;  // guarded by mutex_; only ever grows
   unsigned index_ = 0;
   int flags_ = 0;
+  std::array<std::atomic<std::byte*>, kSpares> spares_{};
   bool created_ = false;
 };
 

@@ -184,11 +184,15 @@ Result<View> Store::get(std::uint64_t object) {
   Entry* entry = state.table.find(object);
   if (entry != nullptr && entry->in_memory()) [[likely]] {
     ++state.hits;
-    state.table.touch(*entry);
-    return state.pin(*entry);
+    return state.show(*entry);
   }
   ++state.misses;
   return state.get_slowly(object, lock);
+}
+
+PathStats Store::gets_in_arena() const {
+  const std::lock_guard lock(state_->mutex);
+  return state_->gets;
 }
 
 std::optional<View> Store::get_in_arena(std::uint64_t object, bool touch) {

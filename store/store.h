@@ -100,8 +100,9 @@ class Store {
   /// stays when the blob is deleted.
   Result<Placed> adopt(std::shared_ptr<DiskFile> file, const BlobOptions& options);
 
-  /// Pins and shows the bytes; makes the blob most recent.
+  /// Pins and shows the bytes; makes the blob most recent. Those of the arena are counted.
   Result<View> get(std::uint64_t object);
+  PathStats gets_in_arena() const;
   /// The blob if it is in the arena: never does I/O.
   std::optional<View> get_in_arena(std::uint64_t object, bool touch);
   /// Pins and shows the bytes; changes neither the order nor what is in memory.

@@ -44,10 +44,7 @@ Result<View> Store::State::get_slowly(std::uint64_t object, Lock& lock) {
   for (;;) {
     Entry* entry = table.find(object);
     if (entry == nullptr) return no_blob(object);
-    if (entry->in_memory()) {
-      table.touch(*entry);
-      return pin(*entry);
-    }
+    if (entry->in_memory()) return show(*entry);
     if (!entry->moving()) return map_and_pin(*entry, lock);
     const auto transition = entry->cold->transition;
     wait_for(lock, transition);

@@ -81,8 +81,17 @@ struct Store::State {
         std::unique_ptr<Arena> region_arena, std::uint64_t quarantine_budget);
 
   // store.cc
-  /// Inline: a view that is returned from a call and then moved into its result is read back right
-  /// after it was written, behind all the writes to the order that are still on their way.
+  // Inline: a view that is returned from a call and then moved into its result is read back right
+  // after it was written, behind all the writes to the order that are still on their way.
+  /// For a get: pinned, most recent, counted.
+  View show(Entry& entry) {
+    if (entry.in_arena()) {
+      ++gets.gets;
+      gets.bytes += entry.length;
+    }
+    table.touch(entry);
+    return pin(entry);
+  }
   View pin(Entry& entry) {
     entry.pin();
     const Path path = entry.in_arena() ? Path::kInProcess : Path::kMappedFile;
@@ -159,6 +168,7 @@ struct Store::State {
   // What a get touches stands together.
   alignas(64) TableMutex mutex;
   std::uint64_t hits = 0;
+  PathStats gets;  // from the arena: counted here because the lock makes it cheap
   BlobTable table;
 
   const StoreOptions options;

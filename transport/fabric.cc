@@ -1,5 +1,6 @@
 #include "transport/fabric.h"
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <condition_variable>
@@ -19,6 +20,7 @@
 #include <unistd.h>
 
 #include "transport/fabric_info.h"
+#include "transport/log.h"
 
 namespace mempool::transport {
 namespace {
@@ -87,6 +89,8 @@ class OpenFabric final : public Fabric {
 
  private:
   Status open_completion_queue();
+  bool reads_end();
+  void leave_open();
   Result<std::unique_ptr<MemoryRegion>> register_memory(std::span<std::byte> memory,
                                                         std::uint64_t access);
   Result<void*> local_descriptor(const Buffer& buffer);
@@ -201,14 +205,39 @@ OpenFabric::~OpenFabric() {
     thread_.join();
   }
   if (stop_event_ >= 0) close(stop_event_);
-  // The endpoint first: after it no completion comes, and buffers in flight can go. Their
-  // registrations must not outlive the domain.
-  endpoint_.reset();
-  for (const auto& flight : flights_)
-    if (flight->buffer && flight->buffer.block()->registered_with == this) {
-      flight->buffer.block()->registered.reset();
-      flight->buffer.block()->registered_with = nullptr;
-    }
+  if (reads_end()) {
+    endpoint_.reset();  // the members follow, children before parents
+  } else {
+    leave_open();
+  }
+}
+
+/// Waits for reads whose callers have left; nobody else polls any more. rxm of libfabric 1.17
+/// crashes when an endpoint closes with reads in flight.
+bool OpenFabric::reads_end() {
+  constexpr auto kPatience = 2s;
+  const auto busy = [this] {
+    return std::ranges::any_of(flights_, [](const auto& flight) { return flight->word != 0; });
+  };
+  const auto until = Clock::now() + kPatience;
+  while (endpoint_ && busy()) {
+    if (Clock::now() >= until) return false;
+    if (drain() <= 0) std::this_thread::sleep_for(100us);
+  }
+  return true;
+}
+
+/// A peer that neither answers nor hangs up: its reads' memory stays the fabric's until the process
+/// ends.
+void OpenFabric::leave_open() {
+  log().debug("{} is left open: reads are still in flight", provider_.name);
+  for (auto& flight : flights_) (void)flight.release();
+  (void)endpoint_.release();
+  (void)cq_.release();
+  (void)av_.release();
+  (void)domain_.release();
+  (void)fabric_.release();
+  (void)info_.release();
 }
 
 // ---- memory and addresses ----

@@ -55,7 +55,7 @@ class Fabric {
   /// NoProvider, Limit, Unavailable. `host`: this node's own address, or that of a peer.
   static Result<std::unique_ptr<Fabric>> listen(const Provider& provider, const std::string& host);
   static Result<std::unique_ptr<Fabric>> connect(const Provider& provider, const std::string& host);
-  /// Reads under way are cancelled; their buffers come back.
+  /// Waits up to two seconds for reads whose callers have left.
   virtual ~Fabric() = default;
 
   virtual const Provider& provider() const noexcept = 0;

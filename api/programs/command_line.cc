@@ -11,8 +11,8 @@
 namespace mempool::programs {
 namespace {
 
-/// Refuses what AsSizeValue lets through: a minus, which wraps to a huge size, hexadecimal digits, and
-/// numbers that overflow, which it cuts off.
+/// Refuses what AsSizeValue lets through: a minus, which wraps to a huge size, hexadecimal digits,
+/// and numbers that overflow, which it cuts off.
 std::string check_size(const std::string& text) {
   std::uint64_t number = 0;
   const auto* end = text.data() + text.size();

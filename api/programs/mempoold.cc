@@ -63,7 +63,8 @@ int main(int argc, char** argv) {
   if (const auto status = programs::parse(app, argc, argv)) return *status;
   // To the library that would be a pool without a network.
   if (options.listen.empty())
-    return programs::failed("mempoold", {Code::kInvalidArgument, "--listen is empty, not HOST:PORT"});
+    return programs::failed("mempoold",
+                            {Code::kInvalidArgument, "--listen is empty, not HOST:PORT"});
 
   options.policy = policy == "mru" ? Policy::kMru : Policy::kLru;
   transport::log().set_level(spdlog::level::from_str(level));

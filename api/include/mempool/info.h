@@ -12,20 +12,20 @@
 namespace mempool {
 
 struct BlobInfo {
-  DRef ref;                // with a fresh hint
+  DRef ref;  // with a fresh hint
   std::string type_name;
   bool in_memory = false;  // in the arena or mapped
   bool on_disk = false;
   std::uint32_t pins = 0;
   bool drop_on_evict = false;
   bool retain = false;
-  std::string file;        // empty: never written
-  std::string path;        // how this process reaches the bytes: "in process", "tcp (net)", ...
+  std::string file;  // empty: never written
+  std::string path;  // how this process reaches the bytes: "in process", "tcp (net)", ...
 };
 
 struct NodeInfo {
   std::uint64_t id = 0;
-  std::string address;     // HOST:PORT of the control connection; empty: private to its process
+  std::string address;  // HOST:PORT of the control connection; empty: private to its process
   std::uint64_t incarnation = 0;
   bool alive = false;
   std::vector<std::string> providers;
@@ -33,17 +33,17 @@ struct NodeInfo {
 
 /// Counters of one node's store.
 struct StoreStats {
-  std::uint64_t payload_bytes = 0;      // live in memory, at most max_memsize
+  std::uint64_t payload_bytes = 0;  // live in memory, at most max_memsize
   std::uint64_t max_memsize = 0;
-  std::uint64_t capacity_bytes = 0;     // of the regions
+  std::uint64_t capacity_bytes = 0;  // of the regions
   std::uint64_t blobs = 0;
   std::uint64_t blobs_in_memory = 0;
   std::uint64_t blobs_on_disk = 0;
-  std::uint64_t disk_bytes = 0;         // of spill files, headers included
-  std::uint64_t max_disksize = 0;       // 0: what the disk has
-  std::uint64_t spilled_bytes = 0;      // payload ever written by eviction
-  std::uint64_t hits = 0;               // gets and locates answered from memory
-  std::uint64_t misses = 0;             // those that needed a file, or found nothing
+  std::uint64_t disk_bytes = 0;     // of spill files, headers included
+  std::uint64_t max_disksize = 0;   // 0: what the disk has
+  std::uint64_t spilled_bytes = 0;  // payload ever written by eviction
+  std::uint64_t hits = 0;           // gets and locates answered from memory
+  std::uint64_t misses = 0;         // those that needed a file, or found nothing
   std::uint64_t evictions = 0;
   std::uint64_t fragmentation_evictions = 0;
   std::uint64_t quarantined_bytes = 0;

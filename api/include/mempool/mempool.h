@@ -9,8 +9,8 @@
 //
 // Thread safety: every call may be made from any thread. Ownership: a Pool owns its threads,
 // descriptors and files and releases them when it ends; Views must end before it.
-// Errors: every call returns a value; result.h says what each code asks for. A pool used in a forked
-// child answers Forked.
+// Errors: every call returns a value; result.h says what each code asks for. A pool used in a
+// forked child answers Forked.
 #pragma once
 
 #include <cstddef>
@@ -54,8 +54,8 @@ class Pool {
   Status poolread(const DRef& ref, std::uint64_t offset, std::span<std::byte> out,
                   const GetOptions& options = {});
 
-  /// Maps the file if this process sees it, else asks the node that wrote it. A file that is damaged
-  /// or holds another blob is Corrupt.
+  /// Maps the file if this process sees it, else asks the node that wrote it. A file that is
+  /// damaged or holds another blob is Corrupt.
   Result<View> poolget(const FileRef& ref, const GetOptions& options = {});
 
   /// The blob and its spill file are gone; a second delete is NotFound.

@@ -36,10 +36,10 @@ struct PoolOptions : ClusterOptions {
 inline constexpr std::uint64_t kMaxTypeNameBytes = 1024;
 
 struct SetOptions {
-  std::uint64_t node = 0;      // node id to store on; 0: this node, for a client the node it knows
+  std::uint64_t node = 0;  // node id to store on; 0: this node, for a client the node it knows
   std::string type_name;  // free text kept with the blob and in its file, kMaxTypeNameBytes at most
-  bool drop_on_evict = false;  // discard instead of spilling
-  bool retain = false;         // keep the spill file when the blob is deleted or the node ends
+  bool drop_on_evict = false;    // discard instead of spilling
+  bool retain = false;           // keep the spill file when the blob is deleted or the node ends
   std::uint32_t timeout_ms = 0;  // 0: the pool's
 };
 

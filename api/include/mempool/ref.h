@@ -43,7 +43,8 @@ struct DRef {
 
   static constexpr std::size_t kEncodedBytes = 65;
 
-  /// "dref1" and the hexadecimal binary form; parse() refuses anything mistyped (it has a checksum).
+  /// "dref1" and the hexadecimal binary form; parse() refuses anything mistyped (it has a
+  /// checksum).
   std::string to_string() const;
   static Result<DRef> parse(std::string_view text);
 

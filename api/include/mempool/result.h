@@ -27,12 +27,12 @@ enum class Code : std::uint16_t {
   kTimeout,           // the deadline passed: the operation may still have taken effect
   kVersionMismatch,   // the peer or the file speaks another version: upgrade one side
   kProtocol,          // the peer sent what MemPool never sends: it is not MemPool, or it is damaged
-  kNoProvider,        // no fabric provider fits what was asked for: see the message for those present
-  kLimit,             // a limit of the system or of the pool is too small: raise it
-  kForked,            // a pool was used in a forked child: open one there
-  kClosed,            // the pool is closed or closing
-  kIo,                // the disk or the socket failed: the message has the system's reason
-  kUnsupported,       // this build or this kind of pool cannot do it
+  kNoProvider,   // no fabric provider fits what was asked for: see the message for those present
+  kLimit,        // a limit of the system or of the pool is too small: raise it
+  kForked,       // a pool was used in a forked child: open one there
+  kClosed,       // the pool is closed or closing
+  kIo,           // the disk or the socket failed: the message has the system's reason
+  kUnsupported,  // this build or this kind of pool cannot do it
 };
 
 /// The code's name as it is printed, for example "NotFound".

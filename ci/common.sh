@@ -1,0 +1,28 @@
+# What the scripts of this folder share. Sourced, not run.
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+section() {
+  printf '\n======== %s ========\n' "$*"
+}
+
+die() {
+  printf '%s: %s\n' "${0##*/}" "$*" >&2
+  exit 1
+}
+
+# How many compilers or tests may run at once: one a core, but each with a gigabyte of memory, because
+# a machine that swaps is slower than one that waits. A container's own limit counts as well.
+parallel_jobs() {
+  local cores memory_kib limit
+  cores=$(nproc)
+  memory_kib=$(awk '/^MemAvailable:/ {print $2}' /proc/meminfo)
+  limit=$(cat /sys/fs/cgroup/memory.max 2>/dev/null || true)
+  if [[ $limit =~ ^[0-9]+$ ]] && ((limit / 1024 < memory_kib)); then
+    memory_kib=$((limit / 1024))
+  fi
+  local jobs=$((memory_kib / (1024 * 1024)))
+  ((jobs >= 1)) || jobs=1
+  ((jobs <= cores)) || jobs=$cores
+  echo "$jobs"
+}

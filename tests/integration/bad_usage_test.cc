@@ -1,0 +1,235 @@
+// Wrong flags, sizes, addresses and places: a clear message, the right exit status, nothing left.
+#include <csignal>
+
+#include "cluster_fixture.h"
+
+namespace mempool::test {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::StartsWith;
+
+class UsageTest : public ClusterTest {
+ protected:
+  Ran daemon(const Words& words) const {
+    Words all{"--listen", "127.0.0.1:0", "--spill-dir", spill_directory("a").native()};
+    all.insert(all.end(), words.begin(), words.end());
+    return run_daemon(all);
+  }
+  /// Status 2: the usage is wrong; the message names the culprit.
+  static void expect_usage(const Ran& ran, const std::string& names) {
+    EXPECT_EQ(ran.status, 2) << ran.out << ran.err;
+    EXPECT_THAT(ran.err, HasSubstr(names));
+    EXPECT_THAT(ran.out, IsEmpty());
+  }
+  /// Status 1: it was tried and failed; one line with the code.
+  static void expect_failure(const Ran& ran, const std::string& code,
+                             const std::string& names = "") {
+    EXPECT_EQ(ran.status, 1) << ran.out << ran.err;
+    EXPECT_THAT(ran.err, AllOf(HasSubstr(": " + code + ": "), HasSubstr(names)));
+    EXPECT_THAT(ran.out, IsEmpty());
+  }
+};
+
+TEST_F(UsageTest, HelpNamesEveryFlag) {
+  const auto ran = run_daemon({"--help"});
+  EXPECT_EQ(ran.status, 0);
+  for (const char* flag : {"--listen", "--join", "--max-memsize", "--max-disksize", "--spill-dir",
+                           "--policy", "--cluster", "--provider", "--require-rdma", "--timeout-ms",
+                           "--insecure", "--log-level", "lru", "HOST:PORT"})
+    EXPECT_THAT(ran.out, HasSubstr(flag));
+  const auto cli = run({cli_program(), "--help"});
+  EXPECT_EQ(cli.status, 0);
+  for (const char* command :
+       {"set", "get", "delete", "move-to-disk", "copy-to-disk", "save-to-disk", "adopt", "prefetch",
+        "inspect", "nodes", "stats", "load", "verify"}) {
+    EXPECT_THAT(cli.out, HasSubstr(command));
+    const auto own = run({cli_program(), command, "--help"});
+    EXPECT_EQ(own.status, 0) << command << own.err;
+    EXPECT_THAT(own.out, HasSubstr(command));
+  }
+}
+
+TEST_F(UsageTest, WrongFlagsOfTheDaemon) {
+  expect_usage(run_daemon({}), "--listen");
+  expect_usage(daemon({"--no-such-flag"}), "--no-such-flag");
+  expect_usage(daemon({"stray"}), "stray");
+  expect_usage(daemon({"--policy", "fifo"}), "--policy");
+  expect_usage(daemon({"--log-level", "loud"}), "--log-level");
+  expect_usage(daemon({"--timeout-ms", "0"}), "--timeout-ms");
+  expect_usage(daemon({"--timeout-ms", "soon"}), "--timeout-ms");
+  expect_usage(daemon({"--timeout-ms", "-5"}), "--timeout-ms");
+  expect_usage(daemon({"--timeout-ms", "99999999999"}), "--timeout-ms");
+  expect_usage(daemon({"--max-memsize"}), "--max-memsize");
+  EXPECT_FALSE(fs::exists(spill_directory("a")));
+}
+
+TEST_F(UsageTest, SizesThatAreNone) {
+  for (const char* size : {"-1", "12XB", "", "much", "1.5GiB", "0x10", "99999999999999999999",
+                           "99999999999TiB", "18446744073709551615KiB", "1 2", "-1MiB"})
+    for (const char* flag : {"--max-memsize", "--max-disksize"})
+      expect_usage(daemon({flag, size}), flag);
+  expect_failure(daemon({"--max-memsize", "0"}), "InvalidArgument", "max_memsize");
+  expect_failure(daemon({"--max-memsize", "10000000TiB"}), "InvalidArgument", "max_memsize");
+}
+
+TEST_F(UsageTest, AddressesThatAreNone) {
+  for (const char* address :
+       {"", "127.0.0.1", ":7700", "127.0.0.1:", "127.0.0.1:70000", "127.0.0.1:-1", "127.0.0.1:port",
+        "127.0.0.1:77x", "::1:7700", "[::1:7700", "127.0.0.1: 77"}) {
+    const auto ran = run_daemon({"--listen", address, "--spill-dir", spill_directory("a")});
+    expect_failure(ran, "InvalidArgument", "HOST:PORT");
+    expect_failure(daemon({"--join", address}), "InvalidArgument", "HOST:PORT");
+    // No address at all is wrong usage.
+    if (*address == '\0')
+      expect_usage(run_cli(address, {"nodes"}), "MEMPOOL_NODE");
+    else
+      expect_failure(run_cli(address, {"nodes"}), "InvalidArgument", "HOST:PORT");
+  }
+  EXPECT_FALSE(fs::exists(spill_directory("a")));
+}
+
+TEST_F(UsageTest, HostsThatAreNotHere) {
+  // An address of the documentation range is not one of this machine's.
+  const auto ran = run_daemon(
+      {"--listen", "192.0.2.1:0", "--insecure", "--spill-dir", spill_directory("a").native()});
+  EXPECT_EQ(ran.status, 1) << ran.err;
+  EXPECT_THAT(ran.err, HasSubstr("192.0.2.1"));
+}
+
+TEST_F(UsageTest, OtherThanLoopbackNeedsInsecure) {
+  for (const char* address : {"0.0.0.0:0", "[::]:0", "192.0.2.1:0"}) {
+    const auto ran = run_daemon({"--listen", address, "--spill-dir", spill_directory("a")});
+    expect_failure(ran, "PermissionDenied", "--insecure");
+  }
+  EXPECT_FALSE(fs::exists(spill_directory("a")));
+}
+
+TEST_F(UsageTest, PortInUse) {
+  Daemon node(spill_directory("b"));
+  const auto ran =
+      run_daemon({"--listen", node.address(), "--spill-dir", spill_directory("a").native()});
+  expect_failure(ran, "Exists", node.address());
+  auto client = connect(node);
+  EXPECT_TRUE(holds(client, set(client, 1), 1)) << "the one that was there goes on";
+}
+
+TEST_F(UsageTest, ProvidersThatAreNotThere) {
+  for (const char* name : {"carrier-pigeon", "verbs", "efa"}) {
+    if (std::string(name) == "verbs" && fs::exists("/sys/class/infiniband")) continue;
+    const auto ran = daemon({"--provider", name});
+    expect_failure(ran, "NoProvider", name);
+    EXPECT_THAT(ran.err, AllOf(HasSubstr("present here: "), HasSubstr("sockets")));
+  }
+  expect_failure(daemon({"--provider", best_tcp_provider() + ",nothing"}), "NoProvider", "nothing");
+  Daemon node(spill_directory("b"));
+  expect_failure(run_cli(node.address(), {"--provider", "nothing", "nodes"}), "NoProvider",
+                 "present here: ");
+}
+
+TEST_F(UsageTest, RequiredRdmaThatIsNotThere) {
+  if (fs::exists("/sys/class/infiniband")) GTEST_SKIP() << "SKIPPED: this machine has RDMA";
+  expect_failure(daemon({"--require-rdma"}), "NoProvider", "RDMA is required");
+  Daemon node(spill_directory("b"));
+  expect_failure(run_cli(node.address(), {"--require-rdma", "nodes"}), "NoProvider",
+                 "RDMA is required");
+}
+
+TEST_F(UsageTest, SpillDirectoriesThatCannotBe) {
+  write_file(directory_ / "file", {});
+  const auto in = [&](const fs::path& place) {
+    return run_daemon({"--listen", "127.0.0.1:0", "--spill-dir", place.native()});
+  };
+  expect_failure(in(directory_ / "file"), "InvalidArgument", "file");
+  expect_failure(in(directory_ / "file" / "below"), "InvalidArgument", "below");
+  const auto in_proc = in("/proc/self/mempool");
+  EXPECT_EQ(in_proc.status, 1);
+  EXPECT_THAT(in_proc.err, HasSubstr("/proc/self/mempool"));
+  EXPECT_EQ(in("").status, 1);
+}
+
+TEST_F(UsageTest, SpillDirectoryWithoutPermission) {
+  if (::geteuid() == 0 && !fs::exists("/usr/bin/setpriv"))
+    GTEST_SKIP() << "SKIPPED: root may write everywhere, and there is no setpriv";
+  const auto place = spill_directory("closed");
+  fs::create_directories(place);
+  fs::permissions(place, fs::perms::owner_read | fs::perms::owner_exec);
+  fs::permissions(directory_.path(), fs::perms::all);
+  Words command;
+  if (::geteuid() == 0)
+    command = {"/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"};
+  command.insert(command.end(),
+                 {daemon_program(), "--listen", "127.0.0.1:0", "--spill-dir", place / "below"});
+  const auto ran = run(command);
+  if (ran.err.find("setpriv") != std::string::npos || ran.status == 127 ||
+      ran.err.find("error while loading") != std::string::npos)
+    GTEST_SKIP() << "SKIPPED: another user cannot be taken here: " << ran.err;
+  expect_failure(ran, "PermissionDenied", place.native());
+}
+
+TEST_F(UsageTest, WrongUsageOfTheClient) {
+  expect_usage(run({cli_program()}), "SUBCOMMAND");
+  expect_usage(run({cli_program(), "nodes"}, {.environment = {"MEMPOOL_NODE="}}), "--node");
+  expect_usage(run_cli("127.0.0.1:1", {"fly"}), "subcommand");
+  expect_usage(run_cli("127.0.0.1:1", {}), "subcommand");
+  expect_usage(run_cli("127.0.0.1:1", {"get"}), "REF");
+  expect_usage(run_cli("127.0.0.1:1", {"set"}), "FILE");
+  expect_usage(run_cli("127.0.0.1:1", {"delete"}), "REF");
+  expect_usage(run_cli("127.0.0.1:1", {"save-to-disk", "x"}), "PATH");
+  expect_usage(run_cli("127.0.0.1:1", {"get", "x", "--no-such-flag"}), "--no-such-flag");
+  expect_usage(run_cli("127.0.0.1:1", {"nodes", "--timeout-ms", "0"}), "--timeout-ms");
+}
+
+TEST_F(UsageTest, NobodyThere) {
+  const auto address = "127.0.0.1:" + std::to_string(fixed_port());
+  expect_failure(run_cli(address, {"nodes"}), "Unavailable", address);
+  const auto begin = Clock::now();
+  const auto ran = run_cli("no-such-host.invalid:7700", {"--timeout-ms", "2000", "nodes"});
+  EXPECT_EQ(ran.status, 1);
+  EXPECT_THAT(ran.err, HasSubstr("no-such-host.invalid"));
+  EXPECT_LT(Clock::now() - begin, 15s);
+}
+
+TEST_F(UsageTest, BothSignalsEndTheDaemonCleanly) {
+  for (int number : {SIGTERM, SIGINT}) {
+    Daemon node(spill_directory("a"));
+    node.child().signal(number);
+    EXPECT_EQ(node.child().wait(), (Ended{0, 0})) << node.child().err();
+    node.stop();
+  }
+}
+
+TEST_F(UsageTest, UnitsOfSizes) {
+  const auto limit = [&](const char* size) {
+    Daemon node(spill_directory("a"), {.max_memsize = size});
+    auto client = connect(node);
+    return store_stats(client).max_memsize;
+  };
+  EXPECT_EQ(limit("123456"), 123'456U);
+  EXPECT_EQ(limit("2MiB"), 2 * kMiB);
+  EXPECT_EQ(limit("3MB"), 3'000'000U);
+  EXPECT_EQ(limit("5kb"), 5'000U);
+}
+
+TEST_F(UsageTest, PolicyIsTaken) {
+  Daemon node(spill_directory("a"), {.arguments = {"--policy", "mru"}, .max_memsize = "3MiB"});
+  auto client = connect(node);
+  const auto a = set(client, 1), b = set(client, 2), c = set(client, 3);
+  set(client, 4);
+  EXPECT_THAT(where_are(client, {a, b, c}), ::testing::ElementsAre("memory", "memory", "disk"));
+}
+
+TEST_F(UsageTest, LoopbackByOtherNames) {
+  for (const char* listen : {"localhost:0", "[::1]:0"}) {
+    if (listen[0] == '[' && !fs::exists("/proc/net/if_inet6")) continue;
+    Daemon node(spill_directory("a"), {.listen = listen});
+    auto client = connect(node);
+    const auto ref = set(client, 1);
+    EXPECT_TRUE(holds(client, ref, 1)) << listen;
+  }
+}
+
+}  // namespace
+}  // namespace mempool::test

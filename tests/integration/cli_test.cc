@@ -1,0 +1,326 @@
+// The command line: what every command does, prints and returns.
+#include <algorithm>
+
+#include <nlohmann/json.hpp>
+#include <sys/stat.h>
+
+#include "cluster_fixture.h"
+
+namespace mempool::test {
+namespace {
+
+using nlohmann::json;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::MatchesRegex;
+using ::testing::StartsWith;
+
+class CliTest : public ClusterTest {
+ protected:
+  CliTest() { write_file(directory_ / "in", pattern(100'000, 1)); }
+
+  Ran cli(const Words& words, const ChildOptions& options = {}) const {
+    return run_cli(node_.address(), words, options);
+  }
+  /// What a command that must succeed printed, without the newline.
+  std::string done(const Words& words, const ChildOptions& options = {}) const {
+    const auto ran = cli(words, options);
+    EXPECT_EQ(ran.status, 0) << words[0] << ": " << ran.err;
+    EXPECT_THAT(ran.err, IsEmpty());
+    return last_line(ran.out);
+  }
+  json done_json(Words words) const {
+    words.push_back("--json");
+    const auto ran = cli(words);
+    EXPECT_EQ(ran.status, 0) << ran.err;
+    return json::parse(ran.out);
+  }
+  /// Status 1, nothing on standard output, one line with the code on standard error.
+  void expect_failure(const Words& words, const std::string& code) const {
+    const auto ran = cli(words);
+    EXPECT_EQ(ran.status, 1) << words[0] << ": " << ran.out << ran.err;
+    EXPECT_THAT(ran.out, IsEmpty());
+    EXPECT_THAT(ran.err, StartsWith("mempool: " + code + ": ")) << words[0];
+  }
+  std::string input() const { return (directory_ / "in").native(); }
+  std::string output() const { return (directory_ / "out").native(); }
+  Bytes written() const { return read_file(directory_ / "out"); }
+
+  Daemon node_{spill_directory("a")};
+};
+
+TEST_F(CliTest, SetPrintsAReferenceAndGetWritesTheBytes) {
+  const auto ran = cli({"set", input()});
+  EXPECT_EQ(ran.status, 0) << ran.err;
+  EXPECT_THAT(ran.out, MatchesRegex("dref1[0-9a-f]+\n"));
+  const auto ref = last_line(ran.out);
+  const auto got = cli({"get", ref});
+  EXPECT_EQ(got.status, 0) << got.err;
+  EXPECT_TRUE(same(bytes_of(got.out), pattern(100'000, 1)));
+  EXPECT_EQ(done({"get", ref, "-o", output()}), "");
+  EXPECT_TRUE(same(written(), pattern(100'000, 1)));
+  EXPECT_EQ(done({"get", ref, "--output", output()}), "") << "an existing file is replaced";
+  EXPECT_EQ(cli({"get", ref, "-o", "-"}).out, got.out);
+}
+
+TEST_F(CliTest, SetReadsStandardInput) {
+  for (std::size_t size : {std::size_t{0}, std::size_t{1}, std::size_t{3'000'000}}) {
+    const auto ref = done({"set", "-"}, {.input = pattern(size, size)});
+    EXPECT_TRUE(same(bytes_of(cli({"get", ref}).out), pattern(size, size))) << size;
+  }
+  // A pipe, too.
+  const auto piped = run({"/bin/sh", "-c", "cat \"$3\" | \"$0\" --node \"$1\" \"$2\" -",
+                          cli_program(), node_.address(), "set", input()});
+  EXPECT_EQ(piped.status, 0) << piped.err;
+  EXPECT_TRUE(same(bytes_of(cli({"get", last_line(piped.out)}).out), pattern(100'000, 1)));
+}
+
+TEST_F(CliTest, FailedGetLeavesNoFile) {
+  const auto ref = done({"set", input()});
+  done({"delete", ref});
+  expect_failure({"get", ref, "-o", output()}, "NotFound");
+  EXPECT_FALSE(fs::exists(output()));
+  for (const auto& file : files_below(directory_.path()))
+    EXPECT_THAT(file.filename().native(), ::testing::Not(StartsWith("out")));
+  write_file(output(), bytes_of("before"));
+  expect_failure({"get", ref, "-o", output()}, "NotFound");
+  EXPECT_EQ(text_of(written()), "before");
+  expect_failure({"get", done({"set", input()}), "-o", (directory_ / "no" / "out").native()},
+                 "NotFound");
+  // Standard output that takes nothing is an error, too.
+  const auto full = run({"/bin/sh", "-c", "exec \"$0\" \"$@\" > /dev/full", cli_program(), "--node",
+                         node_.address(), "get", done({"set", input()})});
+  EXPECT_EQ(full.status, 1);
+  EXPECT_THAT(full.err, StartsWith("mempool: NoSpace: standard output: "));
+}
+
+TEST_F(CliTest, DeleteTakesSeveralAndGoesOnAfterAMissingOne) {
+  const auto a = done({"set", input()}), b = done({"set", input()}), c = done({"set", input()});
+  done({"delete", a});
+  expect_failure({"delete", b, a, c}, "NotFound");
+  expect_failure({"get", b}, "NotFound");
+  expect_failure({"get", c}, "NotFound");
+  EXPECT_EQ(done_json({"stats"})["blobs"], 0);
+}
+
+TEST_F(CliTest, DiskCommands) {
+  const auto ref = done({"set", input(), "--type", "Table"});
+  const auto copied = done({"copy-to-disk", ref});
+  EXPECT_THAT(copied, StartsWith("file1:"));
+  EXPECT_THAT(cli({"inspect", ref}).out, HasSubstr("memory and disk"));
+  EXPECT_EQ(done({"move-to-disk", ref}), copied);
+  auto info = done_json({"inspect", ref});
+  EXPECT_EQ(info["in_memory"], false);
+  EXPECT_EQ(info["on_disk"], true);
+  EXPECT_TRUE(same(bytes_of(cli({"get", copied}).out), pattern(100'000, 1)));
+  EXPECT_EQ(done({"prefetch", ref}), "");
+  EXPECT_EQ(done_json({"inspect", ref})["in_memory"], true);
+
+  const auto path = (directory_ / "saved.blob").native();
+  const auto saved = done({"save-to-disk", ref, path});
+  EXPECT_THAT(saved, HasSubstr(path));
+  expect_failure({"save-to-disk", ref, path}, "Exists");
+  done({"save-to-disk", ref, path, "--force"});
+  done({"delete", ref});
+  EXPECT_TRUE(same(bytes_of(cli({"get", saved}).out), pattern(100'000, 1)));
+  expect_failure({"get", copied}, "NotFound");
+
+  const auto adopted = done({"adopt", saved});
+  EXPECT_EQ(done_json({"inspect", adopted})["type"], "Table");
+  EXPECT_TRUE(same(bytes_of(cli({"get", adopted}).out), pattern(100'000, 1)));
+  EXPECT_EQ(done_json({"inspect", done({"adopt", saved, "--on", node_.address()})})["bytes"],
+            100'000);
+}
+
+TEST_F(CliTest, SaveToARelativePath) {
+  const auto saved = done({"save-to-disk", done({"set", input()}), "here.blob"},
+                          {.directory = directory_.path().native()});
+  EXPECT_THAT(saved, HasSubstr((directory_ / "here.blob").native()));
+}
+
+TEST_F(CliTest, SetOptions) {
+  const auto ref = done({"set", input(), "--type", "T", "--drop-on-evict", "--retain"});
+  const auto info = done_json({"inspect", ref});
+  EXPECT_EQ(info["type"], "T");
+  EXPECT_EQ(info["drop_on_evict"], true);
+  EXPECT_EQ(info["retain"], true);
+}
+
+TEST_F(CliTest, InspectNodesAndStats) {
+  const auto ref = done({"set", input()});
+  const auto info = done_json({"inspect", ref});
+  EXPECT_EQ(info["owner"], node_.node());
+  EXPECT_EQ(info["bytes"], 100'000);
+  EXPECT_EQ(info["in_memory"], true);
+  EXPECT_EQ(info["on_disk"], false);
+  EXPECT_EQ(info["pins"], 0);
+  EXPECT_EQ(info["path"], "tcp (" + best_tcp_provider() + ")");
+  const auto text = cli({"inspect", ref}).out;
+  EXPECT_THAT(text, AllOf(HasSubstr("memory"), HasSubstr("tcp (" + best_tcp_provider() + ")"),
+                          HasSubstr(node_.node()), HasSubstr("97.7 KiB")));
+
+  const auto nodes = done_json({"nodes"});
+  ASSERT_EQ(nodes.size(), 1U);
+  EXPECT_EQ(nodes[0]["id"], node_.node());
+  EXPECT_EQ(nodes[0]["address"], node_.address());
+  EXPECT_EQ(nodes[0]["alive"], true);
+  EXPECT_EQ(nodes[0]["providers"].get<Words>(), node_.providers());
+  EXPECT_THAT(cli({"nodes"}).out, AllOf(HasSubstr(node_.node()), HasSubstr(node_.address()),
+                                        HasSubstr("up"), HasSubstr(best_tcp_provider())));
+
+  const auto stats = done_json({"stats"});
+  EXPECT_EQ(stats["node"], node_.node());
+  EXPECT_EQ(stats["blobs"], 1);
+  EXPECT_EQ(stats["payload_bytes"], 100'000);
+  EXPECT_EQ(stats["max_memsize"], 64 * kMiB);
+  EXPECT_GE(stats["sessions"], 1);
+  EXPECT_GT(stats["requests_served"], 0);
+  EXPECT_THAT(cli({"stats"}).out, AllOf(HasSubstr("payload_bytes"), HasSubstr("64.0 MiB")));
+}
+
+TEST_F(CliTest, OnNamesANodeByAddressOrId) {
+  Daemon other(spill_directory("b"), {"--join", node_.address()});
+  ASSERT_TRUE(eventually([&] { return done_json({"nodes"}).size() == 2; }));
+  for (const auto& name : {other.address(), other.node()}) {
+    const auto ref = done({"set", input(), "--on", name});
+    EXPECT_EQ(done_json({"inspect", ref})["owner"], other.node());
+    EXPECT_TRUE(same(bytes_of(cli({"get", ref}).out), pattern(100'000, 1)));
+    EXPECT_EQ(done_json({"stats", "--on", name})["node"], other.node());
+  }
+  const auto ran = cli({"set", input(), "--on", "nobody:1"});
+  EXPECT_EQ(ran.status, 1);
+  EXPECT_THAT(ran.err, AllOf(HasSubstr("NotFound"), HasSubstr("nobody:1"),
+                             HasSubstr(other.address()), HasSubstr(node_.address())));
+  expect_failure({"stats", "--on", "0123"}, "NotFound");
+}
+
+TEST_F(CliTest, NodeFromTheEnvironment) {
+  const ChildOptions environment{.environment = {"MEMPOOL_NODE=" + node_.address()}};
+  const auto ran = run({cli_program(), "set", input()}, environment);
+  EXPECT_EQ(ran.status, 0) << ran.err;
+  // The flag wins.
+  const auto both =
+      run({cli_program(), "--node", node_.address(), "nodes"}, {.environment = {"MEMPOOL_NODE=x"}});
+  EXPECT_EQ(both.status, 0) << both.err;
+  const auto wrong = run({cli_program(), "nodes"}, {.environment = {"MEMPOOL_NODE=nonsense"}});
+  EXPECT_EQ(wrong.status, 1);
+  EXPECT_THAT(wrong.err, HasSubstr("HOST:PORT"));
+}
+
+TEST_F(CliTest, FlagsMayStandBehindTheCommand) {
+  const auto ran = run({cli_program(), "set", input(), "--node", node_.address()});
+  EXPECT_EQ(ran.status, 0) << ran.err;
+}
+
+TEST_F(CliTest, LoadPrintsAManifestAndVerifyProvesIt) {
+  const auto tree = directory_ / "tree";
+  fs::create_directories(tree / "deep" / "er");
+  write_file(tree / "a", pattern(10, 1));
+  write_file(tree / "empty", {});
+  write_file(tree / "deep" / "big", pattern(3 * kMiB, 2));
+  write_file(tree / "deep" / "er" / "odd\tname\nwith \\ all", pattern(1000, 3));
+  fs::create_symlink(tree / "a", tree / "link");
+  const auto loaded = cli({"load", tree.native()});
+  EXPECT_EQ(loaded.status, 0) << loaded.err;
+  EXPECT_THAT(loaded.err, IsEmpty()) << "no progress bar where nobody looks";
+  EXPECT_EQ(std::ranges::count(loaded.out, '\n'), 4);
+  EXPECT_THAT(loaded.out, HasSubstr("odd\\tname\\nwith \\\\ all\t1000\tdref1"));
+  const auto manifest = (directory_ / "manifest").native();
+  write_file(manifest, bytes_of(loaded.out));
+
+  const auto verified = cli({"verify", manifest});
+  EXPECT_EQ(verified.status, 0) << verified.err;
+  EXPECT_THAT(verified.out, AllOf(HasSubstr("files       4"), HasSubstr("mismatches  0"),
+                                  HasSubstr("tcp (" + best_tcp_provider() + ")")));
+  auto report = done_json({"verify", manifest});
+  EXPECT_EQ(report["files"], 4);
+  EXPECT_EQ(report["bytes"], 10 + 3 * kMiB + 1000);
+  EXPECT_EQ(report["mismatches"], 0);
+  EXPECT_EQ(report["gets_by_path"]["tcp (" + best_tcp_provider() + ")"], 4);
+  EXPECT_EQ(cli({"verify", "-"}, {.input = bytes_of(loaded.out)}).status, 0);
+
+  // An original of the same size that changed is a mismatch; one that is gone is only counted.
+  flip(tree / "deep" / "big", 12345);
+  fs::remove(tree / "a");
+  const auto changed = cli({"verify", manifest, "--json"});
+  EXPECT_EQ(changed.status, 1);
+  EXPECT_THAT(changed.err,
+              AllOf(HasSubstr("mismatch: "), HasSubstr("deep/big"), HasSubstr("mempool: Corrupt")));
+  report = json::parse(changed.out);
+  EXPECT_EQ(report["mismatches"], 1);
+  EXPECT_EQ(report["changed_files"], 1);
+  EXPECT_EQ(report["files"], 3);
+}
+
+TEST_F(CliTest, LoadOnOneNodeAndOnAllInTurn) {
+  Daemon other(spill_directory("b"), {"--join", node_.address()});
+  ASSERT_TRUE(eventually([&] { return done_json({"nodes"}).size() == 2; }));
+  const auto tree = directory_ / "tree";
+  fs::create_directories(tree);
+  for (char name : {'a', 'b', 'c', 'd'}) write_file(tree / std::string(1, name), pattern(100));
+  const auto blobs = [&](const Daemon& node) {
+    return done_json({"stats", "--on", node.address()})["blobs"].get<int>();
+  };
+  EXPECT_EQ(cli({"load", tree.native()}).status, 0);
+  EXPECT_EQ(blobs(node_), 2);
+  EXPECT_EQ(blobs(other), 2);
+  EXPECT_EQ(cli({"load", tree.native(), "--on", other.node(), "-q"}).status, 0);
+  EXPECT_EQ(blobs(node_), 2);
+  EXPECT_EQ(blobs(other), 6);
+}
+
+TEST_F(CliTest, DamagedManifestsSayWhere) {
+  const auto ref = done({"set", input()});
+  const auto good = input() + "\t100000\t" + ref + "\n";
+  const auto refused = [&](const std::string& line) {
+    const auto ran = cli({"verify", "-"}, {.input = bytes_of(good + line + "\n")});
+    EXPECT_EQ(ran.status, 1) << line;
+    EXPECT_THAT(ran.err, AllOf(StartsWith("mempool: InvalidArgument: "), HasSubstr("line 2")));
+  };
+  for (const std::string line : {"", "no tabs", "a\tb", "a\tb\tc", "a\t12\tdref1", "a\t-1\tdref1"})
+    refused(line);
+  refused("a\t12\t" + ref.substr(0, ref.size() - 1));
+  expect_failure({"verify", (directory_ / "none").native()}, "NotFound");
+  expect_failure({"load", (directory_ / "none").native()}, "NotFound");
+}
+
+TEST_F(CliTest, ReferencesThatAreNone) {
+  const auto ref = done({"set", input()});
+  auto mistyped = ref;
+  mistyped[20] = mistyped[20] == 'a' ? 'b' : 'a';
+  for (const auto& text : {std::string("x"), ref.substr(0, 60), mistyped, ref + "0"})
+    for (const char* command :
+         {"get", "delete", "inspect", "move-to-disk", "copy-to-disk", "prefetch"})
+      expect_failure({command, text}, "InvalidArgument");
+  expect_failure({"get", "file1:123"}, "InvalidArgument");
+  expect_failure({"adopt", ref}, "InvalidArgument");
+  expect_failure({"get", "file1:"}, "InvalidArgument");
+}
+
+TEST_F(CliTest, SourcesThatAreNone) {
+  expect_failure({"set", (directory_ / "none").native()}, "NotFound");
+  expect_failure({"set", directory_.path().native()}, "InvalidArgument");
+  expect_failure({"set", "/dev/null"}, "InvalidArgument");
+  ASSERT_EQ(::mkfifo((directory_ / "fifo").c_str(), 0600), 0);
+  expect_failure({"set", (directory_ / "fifo").native()}, "InvalidArgument");
+  if (::geteuid() != 0) return;
+  // Root reads everything: somebody else is refused.
+  fs::permissions(input(), fs::perms::none);
+  fs::permissions(directory_.path(), fs::perms::all);
+  const auto ran = run({"/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
+                        cli_program(), "--node", node_.address(), "set", input()});
+  if (ran.status == 127 || ran.err.find("setpriv") != std::string::npos)
+    GTEST_SKIP() << "SKIPPED: another user cannot be taken here: " << ran.err;
+  EXPECT_EQ(ran.status, 1);
+  EXPECT_THAT(ran.err, StartsWith("mempool: PermissionDenied: "));
+}
+
+TEST_F(CliTest, OtherClusterIsRefused) {
+  const auto ran = cli({"--cluster", "another", "nodes"});
+  EXPECT_EQ(ran.status, 1);
+  EXPECT_THAT(ran.err, StartsWith("mempool: WrongCluster: "));
+}
+
+}  // namespace
+}  // namespace mempool::test

@@ -1,0 +1,106 @@
+// Nodes as processes of their own, and clients of them in the test's process.
+#pragma once
+
+#include <string>
+
+#include <gmock/gmock.h>
+
+#include <mempool/mempool.h>
+
+#include "support/child.h"
+#include "support/daemon.h"
+#include "support/files.h"
+#include "support/results.h"
+
+namespace mempool::test {
+
+inline constexpr std::uint64_t kMiB = std::uint64_t{1} << 20;
+
+class ClusterTest : public ::testing::Test {
+ protected:
+  fs::path spill_directory(const std::string& name) const { return directory_ / name; }
+
+  static Pool connect(const Daemon& node, const Words& providers = {},
+                      std::uint32_t timeout_ms = 30'000) {
+    ClusterOptions options;
+    options.providers = providers;
+    options.timeout_ms = timeout_ms;
+    return must(Pool::connect(node.address(), options));
+  }
+
+  /// A node of the cluster in this process, which knows `other`.
+  Pool node_here(const Daemon& other, const Words& providers = {}) const {
+    PoolOptions options;
+    options.providers = providers;
+    options.listen = "127.0.0.1:0";
+    options.join = {other.address()};
+    options.max_memsize = 16 * kMiB;
+    options.spill_dir = spill_directory("here");
+    auto pool = must(Pool::open(options));
+    const auto linked = [&] {
+      for (const auto& node : must(pool.nodes()))
+        if (node.id == other.node_id() && node.alive) return true;
+      return false;
+    };
+    if (!eventually(linked)) throw std::runtime_error("the nodes do not find each other");
+    return pool;
+  }
+
+  static DRef set(Pool& pool, std::uint64_t seed, std::uint64_t size = kMiB,
+                  const SetOptions& how = {}) {
+    return must(pool.poolset(pattern(size, seed), how));
+  }
+  static bool holds(Pool& pool, const DRef& ref, std::uint64_t seed) {
+    const auto view = must(pool.poolget(ref));
+    return same(view.bytes(), pattern(ref.length, seed));
+  }
+  static std::string where(Pool& pool, const DRef& ref) {
+    const auto info = pool.inspect(ref);
+    if (!info) return std::string(to_string(info.error().code));
+    if (info->in_memory && info->on_disk) return "both";
+    return info->in_memory ? "memory" : "disk";
+  }
+  static std::vector<std::string> where_are(Pool& pool, std::initializer_list<DRef> refs) {
+    std::vector<std::string> places;
+    for (const auto& ref : refs) places.push_back(where(pool, ref));
+    return places;
+  }
+  static StoreStats store_stats(Pool& pool) { return must(pool.stats()).store; }
+  static std::uint64_t gets_by(const Pool& pool, const std::string& path) {
+    const auto stats = pool.local_stats();
+    const auto found = stats.gets_by_path.find(path);
+    return found == stats.gets_by_path.end() ? 0 : found->second.gets;
+  }
+
+  /// Nothing is left of what clients did: no blob, no bytes, no pin, no file.
+  static void expect_empty(Pool& pool, const Daemon& node) {
+    const auto stats = store_stats(pool);
+    EXPECT_EQ(stats.blobs, 0U);
+    EXPECT_EQ(stats.payload_bytes, 0U);
+    EXPECT_EQ(stats.disk_bytes, 0U);
+    EXPECT_EQ(stats.pinned_blobs, 0U);
+    EXPECT_TRUE(files_below(node.spill_directory(), ".blob").empty());
+    EXPECT_TRUE(files_below(node.spill_directory(), ".tmp").empty());
+  }
+
+  const TemporaryDirectory directory_;
+};
+
+/// Every case runs over the best TCP provider of the machine and over `sockets`, the last resort.
+class ProviderTest : public ClusterTest, public ::testing::WithParamInterface<const char*> {
+ protected:
+  static std::string provider() {
+    return GetParam() == std::string("best") ? best_tcp_provider() : GetParam();
+  }
+  static std::string path() { return "tcp (" + provider() + ")"; }
+  Words only() const { return {"--provider", provider()}; }
+  Pool client_of(const Daemon& node, std::uint32_t timeout_ms = 30'000) const {
+    return connect(node, {provider()}, timeout_ms);
+  }
+};
+
+inline std::string provider_name(const ::testing::TestParamInfo<const char*>& info) {
+  return info.param;
+}
+
+}  // namespace mempool::test

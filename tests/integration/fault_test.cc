@@ -1,0 +1,289 @@
+// Clients and nodes that die, stop or leave in the middle: others go on, and nothing leaks.
+#include <atomic>
+#include <csignal>
+#include <thread>
+
+#include "cluster_fixture.h"
+
+namespace mempool::test {
+namespace {
+
+using ::testing::IsEmpty;
+
+class FaultTest : public ProviderTest {
+ protected:
+  /// Another client's work all through a fault: what it sets reads back.
+  class Bystander {
+   public:
+    explicit Bystander(Pool pool) : pool_(std::move(pool)) {
+      thread_ = std::thread([this] {
+        for (std::uint64_t seed = 1; !stop_; ++seed) {
+          const auto ref = pool_.poolset(pattern(100'000, seed));
+          const auto view = ref ? pool_.poolget(*ref) : Result<View>(tl::unexpected(ref.error()));
+          const bool right = view && same(view->bytes(), pattern(100'000, seed));
+          const bool gone = ref && pool_.pooldelete(*ref);
+          if (!right || !gone) {
+            ADD_FAILURE() << "a client that has nothing to do with it: " << message(view);
+            return;
+          }
+          ++rounds_;
+        }
+      });
+    }
+    /// Until the bystander has done more work.
+    void await_progress() {
+      const int before = rounds_;
+      EXPECT_TRUE(eventually([&] { return rounds_ > before + 3; }));
+    }
+    ~Bystander() {
+      stop_ = true;
+      thread_.join();
+      EXPECT_GT(rounds_, 0);
+    }
+
+   private:
+    Pool pool_;
+    std::atomic<bool> stop_{false};
+    std::atomic<int> rounds_{0};
+    std::thread thread_;
+  };
+
+  static bool failed_for_want_of_a_peer(Code code) {
+    return code == Code::kUnavailable || code == Code::kTimeout;
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Over, FaultTest, ::testing::Values("best", "sockets"), provider_name);
+
+TEST_P(FaultTest, ClientKilledInTheMiddleOfABigSet) {
+  Daemon node(spill_directory("a"), {.arguments = only(), .max_memsize = "512MiB"});
+  const auto big = directory_ / "big";
+  write_file(big, {});
+  fs::resize_file(big, 400 * kMiB);
+  auto client = client_of(node);
+  {
+    Bystander bystander(client_of(node));
+    for (int round = 0; round < 3; ++round) {
+      Child setter({cli_program(), "--node", node.address(), "set", big.native()});
+      // Its memory is reserved: it is in the middle.
+      const auto reserved = [&] { return store_stats(client).payload_bytes > 100 * kMiB; };
+      ASSERT_TRUE(eventually([&] { return reserved() || !setter.running(); }));
+      ASSERT_TRUE(setter.running()) << "it was over before it could be killed";
+      setter.signal(SIGKILL);
+      setter.wait();
+      EXPECT_TRUE(eventually([&] { return store_stats(client).payload_bytes < kMiB; }))
+          << "the reservation leaked";
+      bystander.await_progress();
+    }
+  }
+  EXPECT_TRUE(eventually([&] { return must(client.stats()).sessions == 1; }));
+  expect_empty(client, node);
+}
+
+TEST_P(FaultTest, ClientKilledInTheMiddleOfABigSetToDisk) {
+  Daemon node(spill_directory("a"), {.arguments = only(), .max_memsize = "8MiB"});
+  const auto big = directory_ / "big";
+  write_file(big, {});
+  fs::resize_file(big, 400 * kMiB);
+  auto client = client_of(node);
+  {
+    Bystander bystander(client_of(node));
+    Child setter({cli_program(), "--node", node.address(), "set", big.native()});
+    const auto writing = [&] { return !files_below(node.spill_directory(), ".tmp").empty(); };
+    ASSERT_TRUE(eventually([&] { return writing() || !setter.running(); }));
+    ASSERT_TRUE(setter.running()) << "it was over before it could be killed";
+    setter.signal(SIGKILL);
+    setter.wait();
+    EXPECT_TRUE(eventually([&] { return store_stats(client).disk_bytes == 0; }));
+    bystander.await_progress();
+  }
+  EXPECT_TRUE(eventually([&] { return must(client.stats()).sessions == 1; }));
+  expect_empty(client, node);
+}
+
+TEST_P(FaultTest, ClientKilledInTheMiddleOfABigRead) {
+  Daemon node(spill_directory("a"), {.arguments = only(), .max_memsize = "512MiB"});
+  auto client = client_of(node);
+  const auto ref = set(client, 1, 256 * kMiB);
+  {
+    Bystander bystander(client_of(node));
+    for (int round = 0; round < 3; ++round) {
+      const auto out = directory_ / "out";
+      Child getter({cli_program(), "--node", node.address(), "--provider", provider(), "get",
+                    ref.to_string(), "-o", out.native()});
+      const auto reading = [&] {
+        for (const auto& part : files_below(directory_.path()))
+          if (part.filename().native().starts_with("out.part")) return fs::file_size(part) > 0;
+        return false;
+      };
+      ASSERT_TRUE(eventually([&] { return reading() || !getter.running(); }));
+      ASSERT_TRUE(getter.running()) << "it was over before it could be killed";
+      getter.signal(SIGKILL);
+      getter.wait();
+      bystander.await_progress();
+    }
+  }
+  EXPECT_TRUE(eventually([&] {
+    const auto stats = must(client.stats());
+    return stats.sessions == 1 && stats.store.pinned_blobs == 0;
+  }));
+  EXPECT_TRUE(holds(client, ref, 1));
+  must(client.pooldelete(ref));
+  expect_empty(client, node);
+}
+
+TEST_P(FaultTest, ClientKilledInTheMiddleOfAPushedRead) {
+  // Only the owner can send it: it is on disk and never in the arena.
+  Daemon node(spill_directory("a"), {.arguments = only(), .max_memsize = "8MiB"});
+  auto client = client_of(node);
+  const auto ref = set(client, 1, 256 * kMiB);
+  const auto out = directory_ / "out";
+  {
+    Bystander bystander(client_of(node));
+    Child getter(
+        {cli_program(), "--node", node.address(), "get", ref.to_string(), "-o", out.native()});
+    const auto reading = [&] {
+      for (const auto& part : files_below(directory_.path()))
+        if (part.filename().native().starts_with("out.part")) return fs::file_size(part) > 0;
+      return false;
+    };
+    ASSERT_TRUE(eventually([&] { return reading() || !getter.running(); }));
+    ASSERT_TRUE(getter.running()) << "it was over before it could be killed";
+    getter.signal(SIGKILL);
+    getter.wait();
+    bystander.await_progress();
+  }
+  EXPECT_TRUE(eventually([&] {
+    const auto stats = must(client.stats());
+    return stats.sessions == 1 && stats.store.pinned_blobs == 0;
+  }));
+  must(client.pooldelete(ref));
+  expect_empty(client, node);
+}
+
+TEST_P(FaultTest, OwnerKilledInTheMiddleOfARead) {
+  Daemon node(spill_directory("a"), {.arguments = only(), .max_memsize = "512MiB"});
+  constexpr auto kTimeout = 5s;
+  auto client = client_of(node, 5000);
+  const auto ref = set(client, 1, 200 * kMiB);
+  std::atomic<int> reads{0};
+  Code ended = Code::kOk;
+  Clock::time_point last_start;
+  std::thread reader([&] {
+    Bytes out(64 * kMiB);
+    while (ended == Code::kOk) {
+      last_start = Clock::now();
+      ended = code(client.poolread(ref, kMiB, out));
+      ++reads;
+    }
+  });
+  EXPECT_TRUE(eventually([&] { return reads > 1; }));
+  node.kill9();
+  reader.join();
+  EXPECT_TRUE(failed_for_want_of_a_peer(ended)) << to_string(ended);
+  // One deadline for what was in flight, one for asking again.
+  EXPECT_LT(Clock::now() - last_start, 2 * kTimeout + 5s);
+  const auto begin = Clock::now();
+  EXPECT_TRUE(failed_for_want_of_a_peer(code(client.poolget(ref))));
+  EXPECT_TRUE(failed_for_want_of_a_peer(code(client.poolset(pattern(10)))));
+  EXPECT_LT(Clock::now() - begin, 2 * kTimeout + 5s);
+}
+
+TEST_P(FaultTest, OwnerStoppedGivesTimeoutAndGoesOnLater) {
+  Daemon node(spill_directory("a"), only());
+  auto client = client_of(node);
+  const auto ref = set(client, 1);
+  EXPECT_TRUE(holds(client, ref, 1));
+  node.pause();
+  const auto in_time = [&](auto call) {
+    const auto begin = Clock::now();
+    const Code got = call();
+    const auto took = Clock::now() - begin;
+    EXPECT_TRUE(failed_for_want_of_a_peer(got)) << to_string(got);
+    EXPECT_LT(took, 5s) << "the deadline was half a second";
+  };
+  in_time([&] { return code(client.poolget(ref, {.timeout_ms = 500})); });
+  in_time([&] { return code(client.poolset(pattern(10), {.timeout_ms = 500})); });
+  in_time([&] { return code(client.poolset(pattern(5 * kMiB), {.timeout_ms = 500})); });
+  Bytes out(10);
+  in_time([&] { return code(client.poolread(ref, 0, out, {.timeout_ms = 500})); });
+  in_time([&] {
+    ClusterOptions impatient;
+    impatient.timeout_ms = 500;
+    return code(Pool::connect(node.address(), impatient));
+  });
+  node.resume();
+  // The same client, and the blob of before.
+  Result<View> view = fail(Code::kOk, "");
+  EXPECT_TRUE(eventually([&] {
+    view = client.poolget(ref);
+    return view.has_value();
+  })) << message(view);
+  EXPECT_TRUE(view && same(view->bytes(), pattern(kMiB, 1)));
+  EXPECT_TRUE(holds(client, set(client, 2), 2));
+}
+
+TEST_P(FaultTest, OneDeadNodeLeavesTheOthersUsable) {
+  Daemon a(spill_directory("a"), only());
+  auto arguments = only();
+  arguments.insert(arguments.end(), {"--join", a.address()});
+  Daemon b(spill_directory("b"), arguments);
+  auto client = client_of(a);
+  ASSERT_TRUE(eventually([&] { return must(client.nodes()).size() == 2; }));
+  const auto on_a = set(client, 1);
+  const auto on_b = set(client, 2, kMiB, {.node = b.node_id()});
+  EXPECT_TRUE(holds(client, on_b, 2));
+  b.kill9();
+  EXPECT_TRUE(failed_for_want_of_a_peer(code(client.poolget(on_b, {.timeout_ms = 2000}))));
+  EXPECT_TRUE(holds(client, on_a, 1));
+  EXPECT_TRUE(holds(client, set(client, 3), 3));
+}
+
+TEST_P(FaultTest, ClientOutlivesItsNodeAndEndsCleanly) {
+  auto node = std::make_unique<Daemon>(spill_directory("a"), only());
+  auto client = client_of(*node);
+  auto view = must(client.poolget(set(client, 1)));
+  node.reset();
+  EXPECT_TRUE(same(view.bytes(), pattern(kMiB, 1))) << "bytes that were brought are the client's";
+}
+
+TEST_P(FaultTest, NodeEndsWhileClientsAreAtWork) {
+  auto node = std::make_unique<Daemon>(spill_directory("a"),
+                                       Daemon::Options{.arguments = only(), .max_memsize = "8MiB"});
+  std::atomic<int> rounds{0};
+  std::atomic<bool> stop{false};
+  std::vector<std::thread> threads;
+  for (std::uint64_t t = 0; t < 3; ++t)
+    threads.emplace_back([&, t] {
+      auto client = client_of(*node, 3000);
+      for (std::uint64_t seed = t; !stop; seed += 10) {
+        auto ref = client.poolset(pattern(2 * kMiB, seed));
+        if (!ref) return;
+        auto view = client.poolget(*ref);
+        if (!view) return;
+        EXPECT_TRUE(same(view->bytes(), pattern(2 * kMiB, seed)));
+        ++rounds;
+      }
+    });
+  EXPECT_TRUE(eventually([&] { return rounds > 10; }));
+  node->stop();  // expects status 0, in time
+  stop = true;
+  for (auto& thread : threads) thread.join();
+  EXPECT_THAT(files_below(spill_directory("a"), ".blob"), IsEmpty());
+}
+
+TEST_F(ClusterTest, ForkedChildOfAClientIsToldAndEndsCleanly) {
+  Daemon node(spill_directory("a"));
+  auto client = std::make_unique<Pool>(connect(node));
+  const auto ref = set(*client, 1);
+  EXPECT_TRUE(in_child([&] {
+    EXPECT_EQ(code(client->poolget(ref)), Code::kForked);
+    EXPECT_EQ(code(client->poolset({})), Code::kForked);
+    EXPECT_EQ(code(client->pooldelete(ref)), Code::kForked);
+    EXPECT_EQ(code(client->nodes()), Code::kForked);
+    client.reset();
+  }));
+  EXPECT_TRUE(holds(*client, ref, 1));
+}
+
+}  // namespace
+}  // namespace mempool::test

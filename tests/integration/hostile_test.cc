@@ -1,0 +1,563 @@
+// Peers that are not what they say: another version, another cluster, no MemPool at all, damaged,
+// endless and half frames, requests out of place. Whatever comes, a node answers or hangs up, keeps
+// nothing, and goes on serving others; a client gives up with a clear error in time.
+#include <random>
+
+#include <gmock/gmock.h>
+#include <nlohmann/json.hpp>
+#include <xxhash.h>
+
+#include "support/daemon.h"
+#include "support/raw_peer.h"
+#include "support/results.h"
+#include "transport/frame.h"
+#include "transport/wire.h"
+
+namespace mempool::test {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+using transport::Hello;
+using transport::Op;
+using transport::Reply;
+using transport::Request;
+
+constexpr std::uint64_t kMiB = std::uint64_t{1} << 20;
+
+Bytes frame(const std::vector<std::byte>& message, std::span<const std::byte> payload = {}) {
+  const auto header = transport::encode_frame_header(
+      {static_cast<std::uint32_t>(message.size()), static_cast<std::uint32_t>(payload.size())});
+  Bytes all(header.begin(), header.end());
+  all.insert(all.end(), message.begin(), message.end());
+  all.insert(all.end(), payload.begin(), payload.end());
+  return all;
+}
+
+Hello client_hello() {
+  Hello hello;
+  hello.cluster = XXH3_64bits("mempool", 7);
+  hello.session_high = 1;
+  hello.session_low = 2;
+  return hello;
+}
+
+struct Message {
+  std::variant<Hello, Request, Reply> message;
+  Bytes payload;
+};
+
+/// One frame; nothing when the peer hung up or sent none in time.
+std::optional<Message> receive(RawPeer& peer, Clock::duration limit = kPatience) {
+  const auto bytes = peer.receive(transport::kFrameHeaderBytes, limit);
+  if (!bytes) return std::nullopt;
+  const auto header = transport::decode_frame_header(
+      std::span<const std::byte, transport::kFrameHeaderBytes>(bytes->data(), bytes->size()));
+  if (!header) return std::nullopt;
+  const auto message = peer.receive(header->message_bytes, limit);
+  auto payload = peer.receive(header->payload_bytes, limit);
+  if (!message || !payload) return std::nullopt;
+  auto decoded = transport::decode(*message);
+  if (!decoded) return std::nullopt;
+  return Message{std::move(*decoded), std::move(*payload)};
+}
+
+Code refusal(RawPeer& peer) {
+  const auto answer = receive(peer);
+  const auto* reply = answer ? std::get_if<Reply>(&answer->message) : nullptr;
+  return reply ? reply->code : Code::kOk;
+}
+
+class HostileTest : public ::testing::Test {
+ protected:
+  /// A session as an honest client begins it.
+  RawPeer session() const {
+    RawPeer peer(node_.port());
+    peer.send(frame(encode(client_hello())));
+    const auto answer = receive(peer);
+    const auto* hello = answer ? std::get_if<Hello>(&answer->message) : nullptr;
+    if (!hello || hello->node != node_.node_id()) throw std::runtime_error("no hello");
+    return peer;
+  }
+  BlobId life(RawPeer& peer) const {
+    const auto ref = set(peer, pattern(1000, 1));
+    return ref.id;
+  }
+  static DRef set(RawPeer& peer, const Bytes& bytes) {
+    Request request{.id = 99, .op = Op::kSet, .length = bytes.size()};
+    peer.send(frame(encode(request), bytes));
+    const auto answer = receive(peer);
+    const auto* reply = answer ? std::get_if<Reply>(&answer->message) : nullptr;
+    if (!reply || reply->code != Code::kOk) throw std::runtime_error("the set failed");
+    return reply->ref;
+  }
+  static Code ask(RawPeer& peer, const Request& request, const Bytes& payload = {}) {
+    peer.send(frame(encode(request), payload));
+    const auto answer = receive(peer);
+    const auto* reply = answer ? std::get_if<Reply>(&answer->message) : nullptr;
+    if (!reply) return Code::kClosed;
+    EXPECT_EQ(reply->id, request.id);
+    return reply->code;
+  }
+
+  /// The node serves honest clients, and nothing of the others is left.
+  void expect_sound(std::uint64_t blobs = 0) {
+    ASSERT_TRUE(node_.running()) << node_.child().err();
+    RawPeer peer = session();
+    const auto ref = set(peer, pattern(50'000, 3));
+    peer.send(frame(encode(Request{.id = 5, .op = Op::kRead, .blob = ref.id, .length = 50'000})));
+    const auto answer = receive(peer);
+    ASSERT_TRUE(answer);
+    EXPECT_TRUE(same(answer->payload, pattern(50'000, 3)));
+    EXPECT_EQ(ask(peer, {.id = 6, .op = Op::kDelete, .blob = ref.id}), Code::kOk);
+    Stats stats;
+    EXPECT_TRUE(eventually([&] {
+      peer.send(frame(encode(Request{.id = 7, .op = Op::kStats})));
+      const auto answered = receive(peer);
+      if (!answered) return false;
+      stats = std::get<Reply>(answered->message).stats;
+      return stats.sessions == 1 && stats.store.blobs == blobs &&
+             (blobs > 0 || stats.store.payload_bytes == 0) && stats.store.pinned_blobs == 0;
+    })) << stats.sessions
+        << " sessions, " << stats.store.blobs << " blobs, " << stats.store.payload_bytes
+        << " bytes, " << stats.store.pinned_blobs << " pinned";
+  }
+
+  const TemporaryDirectory directory_;
+  Daemon node_{directory_ / "a"};
+};
+
+// ---- a node and its peers ----
+
+TEST_F(HostileTest, PeerThatIsNotMemPool) {
+  RawPeer browser(node_.port());
+  browser.send(bytes_of("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+  EXPECT_EQ(refusal(browser), Code::kProtocol);
+  EXPECT_TRUE(browser.ended());
+  expect_sound();
+}
+
+TEST_F(HostileTest, PeerOfAnotherVersion) {
+  auto bytes = frame(encode(client_hello()));
+  bytes[4] = std::byte{9};
+  RawPeer peer(node_.port());
+  peer.send(bytes);
+  EXPECT_EQ(refusal(peer), Code::kVersionMismatch);
+  EXPECT_TRUE(peer.ended());
+  expect_sound();
+}
+
+TEST_F(HostileTest, PeerOfAnotherCluster) {
+  Hello hello = client_hello();
+  hello.cluster += 1;
+  RawPeer peer(node_.port());
+  peer.send(frame(encode(hello)));
+  EXPECT_EQ(refusal(peer), Code::kWrongCluster);
+  EXPECT_TRUE(peer.ended());
+  expect_sound();
+}
+
+TEST_F(HostileTest, OversizedFramesAreRefusedBeforeTheyCome) {
+  for (const auto& [message, payload] : {std::pair(0xFFFFFFFFU, 0U), std::pair(100U, 0xFFFFFFFFU),
+                                         std::pair(transport::kMaxMessageBytes + 1, 0U),
+                                         std::pair(100U, transport::kMaxPayloadBytes + 1)}) {
+    const auto header = transport::encode_frame_header({message, payload});
+    RawPeer stranger(node_.port());
+    stranger.send(header);
+    EXPECT_EQ(refusal(stranger), Code::kProtocol);
+    EXPECT_TRUE(stranger.ended());
+    RawPeer known = session();
+    known.send(header);
+    EXPECT_EQ(refusal(known), Code::kProtocol);
+    EXPECT_TRUE(known.ended());
+  }
+  expect_sound();
+}
+
+TEST_F(HostileTest, OutOfPlaceMessages) {
+  // A request, and a reply, before the hello.
+  for (const auto& bytes : {frame(encode(Request{.id = 1, .op = Op::kStats})),
+                            frame(encode(Reply{})), frame(encode(client_hello()), pattern(10))}) {
+    RawPeer peer(node_.port());
+    peer.send(bytes);
+    EXPECT_EQ(refusal(peer), Code::kProtocol);
+    EXPECT_TRUE(peer.ended());
+  }
+  // A reply, and a second hello, in a session.
+  for (const auto& bytes : {frame(encode(Reply{})), frame(encode(client_hello()))}) {
+    RawPeer peer = session();
+    peer.send(bytes);
+    EXPECT_EQ(refusal(peer), Code::kProtocol);
+    EXPECT_TRUE(peer.ended());
+  }
+  expect_sound();
+}
+
+TEST_F(HostileTest, EmptyAndForeignMessages) {
+  RawPeer empty(node_.port());
+  empty.send(frame({}));
+  EXPECT_EQ(refusal(empty), Code::kProtocol);
+  RawPeer noise(node_.port());
+  noise.send(frame(pattern(1000, 4)));
+  EXPECT_EQ(refusal(noise), Code::kProtocol);
+  expect_sound();
+}
+
+TEST_F(HostileTest, HalfFramesEndWithTheirSender) {
+  const auto hello = frame(encode(client_hello()));
+  for (std::size_t size :
+       {std::size_t{0}, std::size_t{1}, std::size_t{15}, std::size_t{16}, hello.size() - 1}) {
+    RawPeer peer(node_.port());
+    peer.send(std::span(hello).first(size));
+    peer.finish_sending();
+    EXPECT_TRUE(peer.ended()) << size;
+  }
+  const auto request = frame(encode(Request{.op = Op::kSet, .length = 1000}), pattern(1000));
+  for (std::size_t size : {std::size_t{10}, request.size() - 1000, request.size() - 1}) {
+    RawPeer peer = session();
+    peer.send(std::span(request).first(size));
+    peer.finish_sending();
+    EXPECT_TRUE(peer.ended()) << size;
+  }
+  expect_sound();
+}
+
+TEST_F(HostileTest, SilentPeersAreDropped) {
+  RawPeer nothing(node_.port());
+  RawPeer half(node_.port());
+  const auto hello = frame(encode(client_hello()));
+  half.send(std::span(hello).first(20));
+  EXPECT_TRUE(nothing.ended(15s)) << "no hello, five seconds";
+  EXPECT_TRUE(half.ended(15s));
+  expect_sound();
+}
+
+TEST_F(HostileTest, RequestsThatCannotBe) {
+  RawPeer peer = session();
+  const BlobId id = life(peer);
+  BlobId other = id;
+  const auto refused = [&](const Request& request, Code expected, const Bytes& payload = {}) {
+    EXPECT_EQ(ask(peer, request, payload), expected)
+        << "operation " << static_cast<int>(request.op);
+  };
+  refused({.id = 1, .op = static_cast<Op>(200), .blob = id}, Code::kUnsupported);
+  refused({.id = 2, .op = static_cast<Op>(0), .blob = id}, Code::kUnsupported);
+  refused({.id = 3, .op = Op::kSet, .length = 5}, Code::kProtocol, pattern(6));
+  refused({.id = 4, .op = Op::kSet, .length = ~0ULL}, Code::kProtocol);
+  refused({.id = 5, .op = Op::kSetBegin, .length = ~0ULL}, Code::kNoSpace);
+  refused({.id = 6, .op = Op::kSetChunk, .blob = {0, 0, 0, 77}}, Code::kProtocol, pattern(6));
+  refused({.id = 7, .op = Op::kSetCommit, .blob = {0, 0, 0, 77}}, Code::kProtocol);
+  refused({.id = 8, .op = Op::kRead, .blob = id, .offset = 900, .length = 101},
+          Code::kInvalidArgument);
+  refused({.id = 9, .op = Op::kRead, .blob = id, .offset = ~0ULL, .length = 2},
+          Code::kInvalidArgument);
+  refused({.id = 10, .op = Op::kRead, .blob = id, .length = ~0ULL}, Code::kInvalidArgument);
+  other.cluster += 1;
+  refused({.id = 11, .op = Op::kLocate, .blob = other}, Code::kWrongCluster);
+  other = id;
+  other.incarnation += 1;
+  refused({.id = 12, .op = Op::kDelete, .blob = other}, Code::kStaleReference);
+  other = id;
+  other.object = ~0ULL;
+  refused({.id = 13, .op = Op::kToDisk, .blob = other}, Code::kNotFound);
+  // Only files that the node wrote are readable through it.
+  refused({.id = 14, .op = Op::kReadFile, .length = 10, .file = {"/etc/passwd", 0, 10, id}},
+          Code::kCorrupt);
+  refused({.id = 15, .op = Op::kReadFile, .length = 10, .file = {"/etc/passwd", 0, 10, {}}},
+          Code::kNotFound);
+  refused({.id = 16, .op = Op::kAdopt, .file = {"/etc/passwd", 4096, 10, id}}, Code::kCorrupt);
+  refused({.id = 17, .op = Op::kAdopt}, Code::kInvalidArgument);
+  refused({.id = 18, .op = Op::kDelete, .blob = id}, Code::kOk);
+  { RawPeer gone = std::move(peer); }
+  expect_sound();
+}
+
+TEST_F(HostileTest, DraftsEndWithTheirSession) {
+  {
+    RawPeer peer = session();
+    for (std::uint64_t i = 0; i < 10; ++i) {
+      const BlobId draft{0, 0, 0, i};
+      EXPECT_EQ(ask(peer, {.id = i, .op = Op::kSetBegin, .blob = draft, .length = 5 * kMiB}),
+                Code::kOk);
+      EXPECT_EQ(ask(peer, {.id = i, .op = Op::kSetChunk, .blob = draft}, pattern(1000)), Code::kOk);
+    }
+    EXPECT_EQ(ask(peer, {.id = 19, .op = Op::kSetBegin, .blob = {0, 0, 0, 1}, .length = 5}),
+              Code::kProtocol)
+        << "begun twice";
+    // A commit of less than it said, and a part of more.
+    EXPECT_EQ(ask(peer, {.id = 20, .op = Op::kSetCommit, .blob = {0, 0, 0, 1}}),
+              Code::kInvalidArgument);
+    const BlobId small{0, 0, 0, 11};
+    EXPECT_EQ(ask(peer, {.id = 21, .op = Op::kSetBegin, .blob = small, .length = 10}), Code::kOk);
+    EXPECT_EQ(ask(peer, {.id = 22, .op = Op::kSetChunk, .blob = small}, pattern(11)),
+              Code::kInvalidArgument);
+    EXPECT_NE(ask(peer, {.id = 23, .op = Op::kSetCommit, .blob = small}), Code::kOk);
+  }
+  expect_sound();
+}
+
+TEST_F(HostileTest, DraftsOfASessionAreBounded) {
+  {
+    RawPeer peer = session();
+    Code last = Code::kOk;
+    std::uint64_t drafts = 0;
+    for (; drafts < 1000 && last == Code::kOk; ++drafts)
+      last = ask(peer, {.id = 1, .op = Op::kSetBegin, .blob = {0, 0, 0, drafts}, .length = 1});
+    EXPECT_EQ(last, Code::kLimit);
+    EXPECT_LT(drafts, 100U);
+  }
+  expect_sound();
+}
+
+/// Whoever asks without ever reading must not make the node keep answers without end.
+TEST_F(HostileTest, PeerThatNeverReadsIsHeldBack) {
+  {
+    RawPeer peer = session();
+    Bytes many;
+    for (std::uint64_t i = 0; i < 1000; ++i) {
+      const auto one = frame(encode(Request{.id = i, .op = Op::kNodes}));
+      many.insert(many.end(), one.begin(), one.end());
+    }
+    const auto before = resident_bytes(node_.pid());
+    std::size_t taken = 0;
+    constexpr std::size_t kEnough = 64 * kMiB;  // far beyond what sockets hold
+    while (taken < kEnough) {
+      const auto sent = peer.send(many, 1s);
+      taken += sent;
+      if (sent < many.size()) break;
+    }
+    EXPECT_LT(taken, kEnough) << "the node goes on reading";
+    EXPECT_LT(resident_bytes(node_.pid()), before + 64 * kMiB);
+  }
+  expect_sound();
+}
+
+TEST_F(HostileTest, FlippedBitsInHellos) {
+  Hello hello = client_hello();
+  hello.address = "127.0.0.1:1";
+  hello.node = 7;
+  hello.providers = {{"net", pattern(16), {1, 2}, {3, 4}}};
+  hello.members = {{8, "127.0.0.1:2", 9, true, {"net"}}};
+  const auto good = frame(encode(hello));
+  std::mt19937_64 random(7);
+  for (int round = 0; round < (kSanitized ? 150 : 400); ++round) {
+    auto bad = good;
+    for (std::uint64_t flips = 1 + random() % 8; flips > 0; --flips)
+      bad[random() % bad.size()] ^= std::byte{1} << (random() % 8);
+    RawPeer peer(node_.port());
+    peer.send(bad);
+    peer.finish_sending();
+    EXPECT_TRUE(peer.ended()) << "round " << round;
+  }
+  expect_sound();
+}
+
+TEST_F(HostileTest, FlippedBitsInRequests) {
+  RawPeer honest = session();
+  const auto ref = set(honest, pattern(10'000, 1));
+  std::vector<Bytes> good;
+  for (int op = 0; op <= static_cast<int>(Op::kReadFile) + 1; ++op) {
+    Request request{.id = 1, .op = static_cast<Op>(op), .blob = ref.id, .length = 100};
+    request.options.type_name = "type";
+    request.file = {"/tmp/none.blob", 4096, 100, ref.id};
+    // Deleting by chance would be right, and make the rest say NotFound.
+    if (request.op == Op::kDelete) request.blob.object += 1000;
+    good.push_back(frame(encode(request), request.op == Op::kSet ? pattern(100) : Bytes{}));
+  }
+  std::mt19937_64 random(11);
+  for (int round = 0; round < (kSanitized ? 150 : 400); ++round) {
+    auto bad = good[random() % good.size()];
+    for (std::uint64_t flips = 1 + random() % 6; flips > 0; --flips)
+      bad[random() % bad.size()] ^= std::byte{1} << (random() % 8);
+    RawPeer peer = session();
+    peer.send(bad);
+    peer.finish_sending();
+    EXPECT_TRUE(peer.ended()) << "round " << round;
+  }
+  // What was set by requests that were still right is there; the honest blob is as it was.
+  honest.send(frame(encode(Request{.id = 5, .op = Op::kRead, .blob = ref.id, .length = 10'000})));
+  const auto answer = receive(honest);
+  ASSERT_TRUE(answer);
+  EXPECT_TRUE(same(answer->payload, pattern(10'000, 1)));
+  EXPECT_TRUE(node_.running());
+}
+
+// ---- a client and its servers ----
+
+/// The command fails in time, with the code.
+void expect_client_gives_up(const RawServer& server, const std::string& code) {
+  const auto begin = Clock::now();
+  const auto ran = run_cli(server.address(), {"--timeout-ms", "1500", "nodes"});
+  EXPECT_EQ(ran.status, 1) << ran.out;
+  EXPECT_THAT(ran.err, AllOf(StartsWith("mempool: " + code + ": "), HasSubstr(server.address())));
+  EXPECT_LT(Clock::now() - begin, 15s);
+  EXPECT_GE(server.connections(), 1);
+}
+
+TEST(HostileServer, Garbage) {
+  RawServer server([](RawPeer& peer) {
+    peer.send(pattern(10'000));
+    peer.ended(5s);
+  });
+  expect_client_gives_up(server, "Protocol");
+}
+
+TEST(HostileServer, AnotherProtocol) {
+  RawServer server([](RawPeer& peer) {
+    peer.send(bytes_of("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"));
+    peer.ended(5s);
+  });
+  expect_client_gives_up(server, "Protocol");
+}
+
+TEST(HostileServer, Nothing) {
+  RawServer server([](RawPeer& peer) { peer.ended(10s); });
+  expect_client_gives_up(server, "Timeout");
+}
+
+TEST(HostileServer, HangsUp) {
+  RawServer server([](RawPeer&) {});
+  expect_client_gives_up(server, "Unavailable");
+}
+
+TEST(HostileServer, EndlessBytes) {
+  RawServer server([](RawPeer& peer) {
+    const auto part = pattern(100'000);
+    const auto until = Clock::now() + 10s;
+    while (Clock::now() < until && peer.send(part, 1s) == part.size()) continue;
+  });
+  expect_client_gives_up(server, "Protocol");
+}
+
+TEST(HostileServer, HalfAHello) {
+  RawServer server([](RawPeer& peer) {
+    const auto hello = frame(encode(client_hello()));
+    peer.send(std::span(hello).first(hello.size() - 3));
+    peer.ended(10s);
+  });
+  expect_client_gives_up(server, "Timeout");
+}
+
+TEST(HostileServer, AnotherVersionAndAnotherCluster) {
+  RawServer newer([](RawPeer& peer) {
+    auto hello = frame(encode(client_hello()));
+    hello[4] = std::byte{2};
+    peer.send(hello);
+    peer.ended(10s);
+  });
+  expect_client_gives_up(newer, "VersionMismatch");
+  RawServer foreign([](RawPeer& peer) {
+    Hello hello = client_hello();
+    hello.cluster += 1;
+    peer.send(frame(encode(hello)));
+    peer.ended(10s);
+  });
+  expect_client_gives_up(foreign, "WrongCluster");
+}
+
+TEST(HostileServer, RefusesWithoutAnError) {
+  RawServer server([](RawPeer& peer) {
+    peer.send(frame(encode(Reply{})));
+    peer.ended(10s);
+  });
+  expect_client_gives_up(server, "Protocol");
+}
+
+Hello node_hello() {
+  Hello hello = client_hello();
+  hello.node = 4711;
+  hello.incarnation = 12;
+  hello.address = "127.0.0.1:1";
+  hello.lease_ms = 10'000;
+  return hello;
+}
+
+TEST(HostileServer, OffersThatDoNotFit) {
+  RawServer server([](RawPeer& peer) {
+    Hello hello = node_hello();
+    hello.providers = {{best_tcp_provider(), pattern(16), {1, 2}, {3}}};
+    hello.region_bytes = {4096};
+    peer.send(frame(encode(hello)));
+    peer.ended(10s);
+  });
+  expect_client_gives_up(server, "Protocol");
+}
+
+/// After a good hello: whatever it answers to the first request.
+void expect_command_fails(const std::function<void(RawPeer&)>& answer, const Words& words,
+                          const std::string& code) {
+  RawServer server([&](RawPeer& peer) {
+    if (!receive(peer)) return;
+    Hello hello = node_hello();
+    peer.send(frame(encode(hello)));
+    if (!receive(peer)) return;
+    answer(peer);
+    peer.ended(10s);
+  });
+  Words all{"--timeout-ms", "1500"};
+  all.insert(all.end(), words.begin(), words.end());
+  const auto begin = Clock::now();
+  const auto ran = run_cli(server.address(), all);
+  EXPECT_EQ(ran.status, 1) << ran.out;
+  EXPECT_THAT(ran.err, StartsWith("mempool: " + code + ": "));
+  EXPECT_LT(Clock::now() - begin, 20s);
+}
+
+TEST(HostileServer, AnswersThatAreNone) {
+  expect_command_fails([](RawPeer& p) { p.send(frame(encode(Request{}))); }, {"nodes"}, "Protocol");
+  expect_command_fails([](RawPeer& p) { p.send(frame(encode(node_hello()))); }, {"nodes"},
+                       "Protocol");
+  expect_command_fails([](RawPeer& p) { p.send(pattern(5000)); }, {"nodes"}, "Protocol");
+  // A reply to a request that nobody made, and no other.
+  expect_command_fails([](RawPeer& p) { p.send(frame(encode(Reply{.id = 12345}))); }, {"nodes"},
+                       "Timeout");
+  // More bytes than were asked for.
+  expect_command_fails([](RawPeer& p) { p.send(frame(encode(Reply{.id = 1}), pattern(100'000))); },
+                       {"nodes"}, "Protocol");
+}
+
+/// Fewer bytes than were asked for, and a blob of another length.
+TEST(HostileServer, ReadsThatComeShort) {
+  const DRef ref{{client_hello().cluster, 4711, 12, 1}, 1000, {}};
+  expect_command_fails(
+      [&](RawPeer& p) {
+        p.send(frame(encode(Reply{.id = 1, .ref = ref})));  // located, on disk
+        if (!receive(p)) return;
+        p.send(frame(encode(Reply{.id = 2}), pattern(10)));
+      },
+      {"get", ref.to_string()}, "Protocol");
+  expect_command_fails(
+      [&](RawPeer& p) {
+        DRef longer = ref;
+        longer.length = 5000;
+        p.send(frame(encode(Reply{.id = 1, .ref = longer})));
+      },
+      {"get", ref.to_string()}, "InvalidArgument");
+}
+
+TEST(HostileServer, FlippedBitsInItsHello) {
+  Hello hello = node_hello();
+  hello.providers = {{best_tcp_provider(), pattern(16), {1}, {2}},
+                     {"sockets", pattern(16), {1}, {2}}};
+  hello.region_bytes = {1 << 20};
+  hello.members = {{8, "127.0.0.1:2", 9, true, {"net"}}};
+  const auto good = frame(encode(hello));
+  std::mt19937_64 random(23);
+  RawServer server([&](RawPeer& peer) {
+    auto bad = good;
+    for (std::uint64_t flips = 1 + random() % 8; flips > 0; --flips)
+      bad[random() % bad.size()] ^= std::byte{1} << (random() % 8);
+    peer.send(bad);
+    peer.finish_sending();
+    peer.ended(10s);
+  });
+  for (int round = 0; round < (kSanitized ? 10 : 40); ++round) {
+    const auto ran = run_cli(server.address(), {"--timeout-ms", "1500", "nodes"});
+    EXPECT_EQ(ran.status, 1) << "round " << round << ran.out;
+    EXPECT_THAT(ran.err, HasSubstr("mempool: "));
+  }
+}
+
+}  // namespace
+}  // namespace mempool::test
