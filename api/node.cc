@@ -1,6 +1,6 @@
 #include "api/node.h"
 
-#include <cstring>
+#include <algorithm>
 #include <fstream>
 
 #include <unistd.h>
@@ -111,7 +111,8 @@ Status Node::read(const DRef& ref, std::uint64_t offset, std::span<std::byte> ou
   if (offset > view->size() || view->size() - offset < out.size())
     return fail(Code::kInvalidArgument,
                 "the range is outside the blob of " + std::to_string(view->size()) + " bytes");
-  std::memcpy(out.data(), view->data() + offset, out.size());
+  // A span of nothing may have no address, which memcpy must not see.
+  std::ranges::copy(view->bytes().subspan(offset, out.size()), out.begin());
   return {};
 }
 

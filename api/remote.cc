@@ -1,7 +1,6 @@
 #include "api/remote.h"
 
 #include <algorithm>
-#include <cstring>
 #include <deque>
 
 #include "api/identity.h"
@@ -234,7 +233,7 @@ Status Remote::read(const DRef& ref, std::uint64_t offset, std::span<std::byte> 
   auto fetched = fetch(ref, offset, out.size(), options);
   if (!fetched) return forward_error(std::move(fetched));
   cluster_.counters().count(fetched->path, fetched->provider, out.size());
-  std::memcpy(out.data(), fetched->buffer.data() + kHeaderRoomBytes, out.size());
+  std::copy_n(fetched->buffer.data() + kHeaderRoomBytes, out.size(), out.data());
   return {};
 }
 
