@@ -328,7 +328,8 @@ TEST_F(HostileTest, PeerThatNeverReadsIsHeldBack) {
       if (sent < many.size()) break;
     }
     EXPECT_LT(taken, kEnough) << "the node goes on reading";
-    EXPECT_LT(resident_bytes(node_.pid()), before + 64 * kMiB);
+    // The address sanitizer keeps freed memory for a while.
+    if (!kSanitized) EXPECT_LT(resident_bytes(node_.pid()), before + 64 * kMiB);
   }
   expect_sound();
 }
