@@ -329,7 +329,9 @@ TEST_F(HostileTest, PeerThatNeverReadsIsHeldBack) {
     }
     EXPECT_LT(taken, kEnough) << "the node goes on reading";
     // The address sanitizer keeps freed memory for a while.
-    if (!kSanitized) EXPECT_LT(resident_bytes(node_.pid()), before + 64 * kMiB);
+    if (!kSanitized) {
+      EXPECT_LT(resident_bytes(node_.pid()), before + 64 * kMiB);
+    }
   }
   expect_sound();
 }
