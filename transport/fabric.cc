@@ -116,6 +116,7 @@ class OpenFabric final : public Fabric {
   fi_wait_obj wait_object_ = FI_WAIT_NONE;
   std::vector<std::byte> address_;
 
+  std::atomic<std::uint64_t> posted_{0};  // reads ever handed to libfabric
   std::mutex flights_mutex_;
   std::vector<std::unique_ptr<Flight>> flights_;
   Flight* free_flights_ = nullptr;
@@ -346,6 +347,8 @@ void OpenFabric::complete(void* context, int error) noexcept {
 }
 
 void OpenFabric::handle(ssize_t count, const fi_cq_entry* entries) noexcept {
+  // What the posting thread wrote before fi_read is seen from here on, whatever libfabric does.
+  (void)posted_.load(std::memory_order_acquire);
   for (ssize_t i = 0; i < count; ++i) complete(entries[i].op_context, 0);
   if (count != -FI_EAVAIL) return;
   fi_cq_err_entry failed{};
@@ -406,6 +409,7 @@ Status OpenFabric::read(const RemoteRange& from, const Buffer& into, std::size_t
       auto& slot = flight->reads[static_cast<std::size_t>(std::countr_one(busy))];
       const auto size = std::min(piece, bytes - posted);
       flight->word.fetch_or(slot.bit);
+      posted_.fetch_add(1, std::memory_order_release);
       const auto status = fi_read(endpoint_.get(), into.data() + at + posted, size, *descriptor,
                                   from.peer, from.address + posted, from.key, &slot.context);
       if (status == 0) {
