@@ -144,29 +144,37 @@ class BlobTable {
 
   // The order of use.
   void push_most_recent(Entry& entry) {
-    entry.previous = nullptr;
-    entry.next = most_recent_;
-    (most_recent_ != nullptr ? most_recent_->previous : least_recent_) = &entry;
-    most_recent_ = &entry;
+    settle();
+    put_first(entry);
   }
   void push_least_recent(Entry& entry) {
+    settle();
     entry.next = nullptr;
     entry.previous = least_recent_;
     (least_recent_ != nullptr ? least_recent_->next : most_recent_) = &entry;
     least_recent_ = &entry;
   }
   void unlink(Entry& entry) {
-    (entry.previous != nullptr ? entry.previous->next : most_recent_) = entry.next;
-    (entry.next != nullptr ? entry.next->previous : least_recent_) = entry.previous;
+    settle();
+    take_out(entry);
     entry.previous = entry.next = nullptr;
   }
+  /// Only noted: by the time that settle() moves it, its neighbours' cache lines are here.
   void touch(Entry& entry) {
-    if (most_recent_ == &entry) return;
-    unlink(entry);
-    push_most_recent(entry);
+    __builtin_prefetch(entry.previous, 1);
+    __builtin_prefetch(entry.next, 1);
+    touched_[touched_count_] = &entry;
+    if (++touched_count_ == kTouched) settle();
   }
-  Entry* most_recent() { return most_recent_; }
-  Entry* least_recent() { return least_recent_; }
+  Entry* most_recent() {
+    settle();
+    return most_recent_;
+  }
+  Entry* least_recent() {
+    settle();
+    return least_recent_;
+  }
+  /// From one that most_recent() or least_recent() gave, with no touch in between.
   static Entry* newer(const Entry& entry) { return entry.previous; }
   static Entry* older(const Entry& entry) { return entry.next; }
 
@@ -180,8 +188,34 @@ class BlobTable {
   }
   Entry* fresh_slot();
 
+  void put_first(Entry& entry) {
+    entry.previous = nullptr;
+    entry.next = most_recent_;
+    (most_recent_ != nullptr ? most_recent_->previous : least_recent_) = &entry;
+    most_recent_ = &entry;
+  }
+  void take_out(Entry& entry) {
+    (entry.previous != nullptr ? entry.previous->next : most_recent_) = entry.next;
+    (entry.next != nullptr ? entry.next->previous : least_recent_) = entry.previous;
+  }
+  // Whatever looks at the order or changes it otherwise comes here first: the order is always that
+  // of the touches, and what was noted is still in it.
+  void settle() {
+    for (std::uint32_t i = 0; i < touched_count_; ++i) {
+      Entry& entry = *touched_[i];
+      if (most_recent_ == &entry) continue;
+      take_out(entry);
+      put_first(entry);
+    }
+    touched_count_ = 0;
+  }
+
+  static constexpr std::uint32_t kTouched = 8;
+
   Entry* most_recent_ = nullptr;
   Entry* least_recent_ = nullptr;
+  std::array<Entry*, kTouched> touched_{};  // in this order, since the order was last settled
+  std::uint32_t touched_count_ = 0;
   std::uint32_t used_slots_ = 0;  // slots ever used; entries below it are constructed
   const std::uint32_t first_sequence_;
   Entry* free_slots_ = nullptr;  // list through Entry::next

@@ -55,6 +55,39 @@ TEST(BlobTable, EntriesStayWhereTheyAre) {
   EXPECT_EQ(table.find(UINT64_MAX), nullptr);
 }
 
+TEST(BlobTable, ManyTouchesAreInOrderWhateverComesBetween) {
+  BlobTable table;
+  std::vector<Entry*> expected;  // most recent first
+  for (int i = 0; i < 40; ++i) {
+    expected.insert(expected.begin(), table.acquire());
+    table.push_most_recent(*expected.front());
+  }
+  const auto touch = [&](std::size_t at) {
+    Entry* entry = expected[at];
+    table.touch(*entry);
+    expected.erase(expected.begin() + static_cast<std::ptrdiff_t>(at));
+    expected.insert(expected.begin(), entry);
+  };
+  for (std::size_t round = 0; round < 400; ++round) {
+    for (std::size_t i = 0; i < round % 21; ++i) touch((7 * round + 3 * i) % expected.size());
+    if (round % 10 == 3) {  // deleted, right after it was touched
+      touch(expected.size() / 2);
+      Entry* gone = expected.front();
+      expected.erase(expected.begin());
+      table.unlink(*gone);
+      table.release(*gone);
+      Entry* fresh = table.acquire();
+      EXPECT_EQ(fresh, gone);
+      table.push_least_recent(*fresh);
+      expected.push_back(fresh);
+    }
+    if (round % 3 != 0) continue;
+    std::vector<Entry*> order;
+    for (Entry* e = table.most_recent(); e != nullptr; e = table.older(*e)) order.push_back(e);
+    ASSERT_EQ(order, expected);
+  }
+}
+
 TEST(BlobTable, TheOrderIsStrict) {
   BlobTable table;
   std::vector<Entry*> entries;
