@@ -36,10 +36,11 @@ Status name_session(Hello& hello) {
 
 }  // namespace
 
-Cluster::Cluster(const ClusterOptions& options, std::vector<const transport::Provider*> providers)
+Cluster::Cluster(const ClusterOptions& options, transport::AllowedPaths paths)
     : options_(options),
+      paths_(std::move(paths)),
       membership_(make_static_membership()),
-      fabrics_(std::make_unique<transport::Fabrics>(std::move(providers))) {}
+      fabrics_(std::make_unique<transport::Fabrics>(paths_.providers)) {}
 
 Cluster::~Cluster() {
   close();
@@ -108,7 +109,8 @@ Result<Cluster::PeerPtr> Cluster::link(const std::string& address, Clock::time_p
   };
   Hello hello = hello_;
   if (auto named = name_session(hello); !named) return forward_error(std::move(named));
-  auto peer = Peer::connect(io_, *fabrics_, address, hello, options_.require_rdma, limit, lost);
+  auto peer =
+      Peer::connect(io_, *fabrics_, paths_, options_.require_rdma, address, hello, limit, lost);
   if (!peer) return forward_error(std::move(peer));
   const Hello& theirs = (*peer)->hello();
   if (theirs.cluster != hello_.cluster)

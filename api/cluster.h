@@ -33,7 +33,7 @@ class Cluster {
   using PeerPtr = std::shared_ptr<transport::Peer>;
   using Clock = transport::Clock;
 
-  Cluster(const ClusterOptions& options, std::vector<const transport::Provider*> providers);
+  Cluster(const ClusterOptions& options, transport::AllowedPaths paths);
   ~Cluster();
   Cluster(const Cluster&) = delete;
   Cluster& operator=(const Cluster&) = delete;
@@ -63,6 +63,7 @@ class Cluster {
   }
 
   const ClusterOptions& options() const noexcept { return options_; }
+  const transport::AllowedPaths& paths() const noexcept { return paths_; }
   Membership& membership() noexcept { return *membership_; }
   transport::IoThread& io() noexcept { return io_; }
   transport::Fabrics& fabrics() noexcept { return *fabrics_; }
@@ -81,6 +82,7 @@ class Cluster {
   void wake();
 
   const ClusterOptions options_;
+  const transport::AllowedPaths paths_;
   transport::Hello hello_;
   std::unique_ptr<Membership> membership_;
   PathCounters counters_;

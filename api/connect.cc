@@ -8,9 +8,9 @@
 namespace mempool {
 
 Result<Pool> Pool::connect(const std::string& node, const ClusterOptions& options) {
-  auto providers = transport::choose_providers(options.providers, options.require_rdma);
-  if (!providers) return forward_error(std::move(providers));
-  auto cluster = std::make_unique<Cluster>(options, std::move(*providers));
+  auto paths = transport::choose_paths(options.providers, options.require_rdma);
+  if (!paths) return forward_error(std::move(paths));
+  auto cluster = std::make_unique<Cluster>(options, std::move(*paths));
   transport::Hello hello;
   hello.cluster = id_of_name(options.cluster);
   cluster->introduce(std::move(hello));

@@ -24,6 +24,10 @@ void drop_mapping(void* mapping, void*) noexcept {
   delete static_cast<std::shared_ptr<const store::DiskMapping>*>(mapping);
 }
 
+void drop_part(void* part, void*) noexcept {
+  delete[] static_cast<std::byte*>(part);
+}
+
 View view_of_file(std::shared_ptr<const store::DiskMapping> mapping) {
   const auto payload = mapping->payload();
   auto held = std::make_unique<std::shared_ptr<const store::DiskMapping>>(std::move(mapping));
@@ -33,7 +37,7 @@ View view_of_file(std::shared_ptr<const store::DiskMapping> mapping) {
 }  // namespace
 
 Result<std::unique_ptr<Node>> Node::open(const PoolOptions& options, const BlobId& life,
-                                         bool networked) {
+                                         std::shared_ptr<const store::RemotePins> pins) {
   auto directory = spill::Directory::open({.root = options.spill_dir,
                                            .cluster = life.cluster,
                                            .node = life.node,
@@ -42,8 +46,9 @@ Result<std::unique_ptr<Node>> Node::open(const PoolOptions& options, const BlobI
   if (!directory) return forward_error(std::move(directory));
   auto store = store::Store::create({.max_memsize = options.max_memsize,
                                      .policy = options.policy,
-                                     .exposed = networked,
-                                     .quarantine_ms = options.quarantine_ms},
+                                     .exposed = pins != nullptr,
+                                     .quarantine_ms = options.quarantine_ms,
+                                     .remote_pins = std::move(pins)},
                                     make_spill_disk(std::move(*directory)));
   if (!store) return forward_error(std::move(store));
   return std::unique_ptr<Node>(new Node(options, life, std::move(*store)));
@@ -55,12 +60,6 @@ Node::Node(const PoolOptions& options, const BlobId& life, std::unique_ptr<store
 void Node::count_in(PathCounters& counters) {
   counters_ = &counters;
   counters.add_in_process([this] { return store_->gets_in_arena(); });
-}
-
-std::vector<std::span<std::byte>> Node::regions() const {
-  std::vector<std::span<std::byte>> all;
-  for (const auto& region : store_->regions()) all.push_back(region.bytes());
-  return all;
 }
 
 Status Node::check(const SetOptions& options) {
@@ -195,27 +194,29 @@ Result<store::Store::Draft> Node::begin(std::uint64_t length, const SetOptions& 
   return store_->begin(length, blob_options(options, timeout_ms));
 }
 
-Result<DRef> Node::locate(std::uint64_t object, bool touch) {
+Result<Node::Located> Node::locate(std::uint64_t object, bool touch) {
   auto location = store_->locate(object, touch);
   if (!location) return forward_error(std::move(location));
-  return ref_of({object, location->hint}, location->length);
+  Located located{
+      ref_of({object, location->hint}, location->length), {}, location->reads_from_file};
+  if (location->file) located.file = spill_file(*location->file);
+  return located;
 }
 
 std::optional<View> Node::get_in_arena(std::uint64_t object, bool touch) {
   return store_->get_in_arena(object, touch);
 }
 
-Result<View> Node::get_for_push(std::uint64_t object, std::uint64_t offset, bool touch) {
-  if (!touch) return store_->peek(object);
-  if (offset == 0) {
-    auto info = store_->inspect(object);
-    // Mapped already: somebody has read it since it was spilled. That it stays where it is when
-    // there is no room in the arena is no error here.
-    if (info && info->in_memory && info->on_disk) (void)store_->load(object);
-  }
-  // What the arena has is asked for in a way that does not count it as read by this process.
-  if (auto view = store_->get_in_arena(object, /*touch=*/true)) return std::move(*view);
-  return store_->get(object);
+Result<View> Node::read_from_file(std::uint64_t object, std::uint64_t offset, std::uint64_t bytes) {
+  auto file = store_->file(object);
+  if (!file) return forward_error(std::move(file));
+  // Back in the arena since it was looked for there.
+  if (!*file) return fail(Code::kUnavailable, "the blob moved: ask again");
+  auto part = std::make_unique<std::byte[]>(bytes);
+  if (auto read = spill_file(**file).read(offset, {part.get(), bytes}); !read)
+    return forward_error(std::move(read));
+  std::byte* held = part.release();
+  return View({held, bytes}, Path::kMappedFile, drop_part, held, nullptr);
 }
 
 }  // namespace mempool

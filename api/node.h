@@ -20,12 +20,13 @@ namespace mempool {
 
 class Node final : public Verbs {
  public:
-  /// `life` is the identity of its blobs (object 0). `networked`: peers may know locations.
+  /// `life` is the identity of its blobs (object 0). `pins`: what peers look at in place; null: no
+  /// peer ever knows a location.
   static Result<std::unique_ptr<Node>> open(const PoolOptions& options, const BlobId& life,
-                                            bool networked);
+                                            std::shared_ptr<const store::RemotePins> pins);
 
   const BlobId& life() const noexcept { return life_; }
-  std::vector<std::span<std::byte>> regions() const;
+  const std::vector<store::Region>& regions() const { return store_->regions(); }
   /// The pool's, once there is one; the node counts its gets there.
   void count_in(PathCounters& counters);
 
@@ -46,13 +47,20 @@ class Node final : public Verbs {
   Result<store::Store::Draft> begin(std::uint64_t length, const SetOptions& options,
                                     std::uint32_t timeout_ms);
   DRef ref_of(const store::Placed& placed, std::uint64_t length) const;
-  /// A fresh reference; its hint is empty when only a file holds the blob.
-  Result<DRef> locate(std::uint64_t object, bool touch);
+  /// A fresh reference; without a hint when only a file holds the blob.
+  struct Located {
+    DRef ref;
+    std::optional<spill::File> file;
+    std::uint32_t reads_from_file = 0;
+  };
+  Result<Located> locate(std::uint64_t object, bool touch);
   /// The bytes if they are in the arena: at once.
   std::optional<View> get_in_arena(std::uint64_t object, bool touch);
-  /// The bytes for a peer that cannot read them itself. A spilled blob that is asked for again
-  /// while it is mapped moves to the arena, from where peers read it one-sidedly.
-  Result<View> get_for_push(std::uint64_t object, std::uint64_t offset, bool touch);
+  /// A part of a spilled blob's bytes, for a peer that can neither read them itself nor map the
+  /// file. Nothing is evicted for it.
+  Result<View> read_from_file(std::uint64_t object, std::uint64_t offset, std::uint64_t bytes);
+  /// A peer has read it one-sidedly.
+  void touch(std::uint64_t object) noexcept { store_->touch(object); }
 
  private:
   Node(const PoolOptions& options, const BlobId& life, std::unique_ptr<store::Store> store);

@@ -5,6 +5,7 @@
 #include "api/node.h"
 #include "api/pool_core.h"
 #include "api/server.h"
+#include "api/shared_pins.h"
 #include "transport/address.h"
 #include "transport/listener.h"
 
@@ -13,7 +14,8 @@ namespace {
 
 class StoringPool final : public PoolCore {
  public:
-  explicit StoringPool(std::unique_ptr<Node> node) : node_(std::move(node)) {
+  explicit StoringPool(std::unique_ptr<Node> node, std::shared_ptr<SharedPins> pins = nullptr)
+      : pins_(std::move(pins)), node_(std::move(node)) {
     life_ = node_->life();
     local_ = node_.get();
     node_->count_in(counters());
@@ -38,33 +40,55 @@ class StoringPool final : public PoolCore {
   Result<Stats> own_stats() override { return server_ ? server_->stats() : node_->stats(0); }
 
  private:
+  Status expose(const PoolOptions& options, const std::string& host);
+  Result<std::unique_ptr<transport::RegionDoor>> open_door();
+
+  std::shared_ptr<SharedPins> pins_;
   std::unique_ptr<Node> node_;
   std::unique_ptr<Server> server_;
 };
+
+/// The regions, over every provider.
+Status StoringPool::expose(const PoolOptions& options, const std::string& host) {
+  auto& fabrics = cluster_->fabrics();
+  std::vector<std::span<std::byte>> regions;
+  for (const auto& region : node_->regions()) regions.push_back(region.bytes());
+  const bool by_name = !options.providers.empty();
+  if (auto open = fabrics.listen(host, regions, by_name); !open) return open;
+  if (options.require_rdma && !fabrics.listening_with_rdma())
+    return fail(Code::kNoProvider, "RDMA is required, and no provider that has it could be opened");
+  return {};
+}
+
+/// The regions, for readers on this host; null where that is not allowed.
+Result<std::unique_ptr<transport::RegionDoor>> StoringPool::open_door() {
+  if (!cluster_->paths().shared_memory) return nullptr;
+  std::vector<int> descriptors;
+  for (const auto& region : node_->regions()) descriptors.push_back(region.descriptor());
+  return transport::RegionDoor::open(cluster_->io(), std::move(descriptors), pins_->pages());
+}
 
 Status StoringPool::serve(const PoolOptions& options, std::unique_ptr<Cluster> cluster,
                           std::unique_ptr<transport::Listener> bound) {
   join(std::move(cluster));
   // Goes before the cluster, whose I/O thread it needs to close.
   auto listener = std::move(bound);
-  auto& fabrics = cluster_->fabrics();
-  const auto regions = node_->regions();
-  const bool by_name = !options.providers.empty();
-  if (auto open = fabrics.listen(listener->where().host, regions, by_name); !open) return open;
-  if (options.require_rdma && !fabrics.listening_with_rdma())
-    return fail(Code::kNoProvider, "RDMA is required, and no provider that has it could be opened");
+  if (auto exposed = expose(options, listener->where().host); !exposed) return exposed;
+  auto door = open_door();
+  if (!door) return forward_error(std::move(door));
   transport::Hello hello;
   hello.cluster = life_.cluster;
   hello.node = life_.node;
   hello.incarnation = life_.incarnation;
   hello.address = listener->where().to_string();
-  hello.providers = fabrics.offers();
-  for (const auto& region : regions) hello.region_bytes.push_back(region.size());
+  hello.providers = cluster_->fabrics().offers();
+  for (const auto& region : node_->regions()) hello.region_bytes.push_back(region.bytes().size());
+  if (*door) hello.door = (*door)->name();
   hello.read_window_ms = options.read_window_ms;
   hello.quarantine_ms = options.quarantine_ms;
   cluster_->introduce(std::move(hello));
   node_->count_in(counters());
-  server_ = std::make_unique<Server>(*node_, *cluster_, std::move(listener));
+  server_ = std::make_unique<Server>(*node_, *cluster_, std::move(listener), std::move(*door));
   cluster_->keep_linked(options.join);
   return {};
 }
@@ -90,7 +114,7 @@ Result<Pool> open_private(const PoolOptions& options) {
   if (!node_id) return forward_error(std::move(node_id));
   if (!incarnation) return forward_error(std::move(incarnation));
   auto node = Node::open(options, {id_of_name(options.cluster), *node_id, *incarnation, 0},
-                         /*networked=*/false);
+                         /*pins=*/nullptr);
   if (!node) return forward_error(std::move(node));
   return PoolCore::wrap(std::make_unique<StoringPool>(std::move(*node)));
 }
@@ -109,20 +133,20 @@ Result<Pool> open_node(const PoolOptions& options) {
                 options.listen +
                     " is no address that a peer can connect to, and a node is known by "
                     "its address: listen on the one that peers use");
-  auto providers = transport::choose_providers(options.providers, options.require_rdma);
-  if (!providers) return forward_error(std::move(providers));
+  auto paths = transport::choose_paths(options.providers, options.require_rdma);
+  if (!paths) return forward_error(std::move(paths));
   auto incarnation = random_id();
   if (!incarnation) return forward_error(std::move(incarnation));
-  auto cluster = std::make_unique<Cluster>(options, std::move(*providers));
+  auto cluster = std::make_unique<Cluster>(options, std::move(*paths));
   // The port is bound first: its number is part of the node's identity.
   auto listener = transport::Listener::bind(cluster->io(), *where);
   if (!listener) return forward_error(std::move(listener));
   const auto address = (*listener)->where().to_string();
-  auto node =
-      Node::open(options, {id_of_name(options.cluster), id_of_name(address), *incarnation, 0},
-                 /*networked=*/true);
+  auto pins = std::make_shared<SharedPins>();
+  auto node = Node::open(options,
+                         {id_of_name(options.cluster), id_of_name(address), *incarnation, 0}, pins);
   if (!node) return forward_error(std::move(node));
-  auto core = std::make_unique<StoringPool>(std::move(*node));
+  auto core = std::make_unique<StoringPool>(std::move(*node), std::move(pins));
   if (auto served = core->serve(options, std::move(cluster), std::move(*listener)); !served)
     return forward_error(std::move(served));
   return PoolCore::wrap(std::move(core));

@@ -1,72 +1,36 @@
 #include "api/remote.h"
 
 #include <algorithm>
-#include <deque>
+#include <filesystem>
 
 #include "api/identity.h"
-#include "transport/frame.h"
+#include "api/remote_get.h"
+#include "api/transfer.h"
 
 namespace mempool {
 
 using transport::Buffer;
-using transport::Connection;
-using transport::kHeaderRoomBytes;
 using transport::Op;
 using transport::Peer;
 using transport::Reply;
 using transport::Request;
-using transport::Verdict;
 
 namespace {
-
-constexpr std::size_t kPartBytes = transport::kMaxPayloadBytes;
-constexpr std::size_t kPartsInFlight = 8;
-constexpr int kLocateTries = 2;  // then the owner sends the bytes
-
-/// A window of requests, each part of one transfer. The first error stops it; what is in flight is
-/// always waited for, because it uses the caller's memory.
-class Window {
- public:
-  Window(Connection& session, std::chrono::milliseconds timeout)
-      : session_(session), timeout_(timeout) {}
-
-  bool send(Request request, std::span<const std::byte> payload, std::span<std::byte> into) {
-    if (calls_.size() == kPartsInFlight) collect();
-    if (!status_) return false;
-    expected_.push_back(into.size());
-    calls_.push_back(session_.start(std::move(request), payload, into));
-    return true;
-  }
-
-  Status finish() {
-    while (!calls_.empty()) collect();
-    return status_;
-  }
-
- private:
-  void collect() {
-    auto reply = calls_.front().wait(Cluster::Clock::now() + timeout_);
-    if (!reply && status_) status_ = tl::unexpected(reply.error());
-    if (reply && reply->payload_bytes != expected_.front() && status_)
-      status_ = fail(Code::kProtocol, "the owner sent fewer bytes than were asked for");
-    calls_.pop_front();
-    expected_.pop_front();
-  }
-
-  Connection& session_;
-  const std::chrono::milliseconds timeout_;
-  std::deque<Connection::Call> calls_;
-  std::deque<std::size_t> expected_;
-  Status status_;
-};
 
 void drop_buffer(void* block, void*) noexcept {
   Buffer dropped(static_cast<transport::BufferBlock*>(block));
 }
 
-View view_of(Buffer buffer, std::uint64_t length, Path path) {
-  const std::span<const std::byte> bytes(buffer.data() + kHeaderRoomBytes, length);
-  return View(bytes, path, drop_buffer, buffer.release(), nullptr);
+/// The way that a get of the blob takes first.
+std::string way_to(const Peer& peer, const transport::AllowedPaths& paths, const BlobInfo& info) {
+  const bool in_arena = info.ref.hint.generation != 0;
+  if (in_arena && peer.shared()) return path_name(Path::kSharedMemory);
+  if (const auto* provider = peer.provider(); in_arena && provider)
+    return path_name(PathCounters::one_sided(*provider), provider);
+  std::error_code unseen;
+  if (!in_arena && paths.mapped_files && std::filesystem::exists(info.file, unseen))
+    return path_name(Path::kMappedFile);
+  return path_name(Path::kPush);
 }
 
 }  // namespace
@@ -101,7 +65,7 @@ Result<Reply> Remote::ask(const BlobId& id, Request request) {
 Result<DRef> Remote::set(std::span<const std::byte> bytes, const SetOptions& options) {
   auto peer = node_or_any(options.node);
   if (!peer) return forward_error(std::move(peer));
-  if (bytes.size() > kPartBytes) return set_in_parts(**peer, bytes, options);
+  if (bytes.size() > Transfer::kPartBytes) return set_in_parts(**peer, bytes, options);
   Request request{.op = Op::kSet, .length = bytes.size(), .options = options};
   const auto timeout = cluster_.timeout(options.timeout_ms);
   request.timeout_ms = static_cast<std::uint32_t>(timeout.count());
@@ -125,12 +89,12 @@ Result<DRef> Remote::set_in_parts(Peer& peer, std::span<const std::byte> bytes,
     if (begun.error().code == Code::kTimeout) (void)peer.session().start(commit);
     return forward_error(std::move(begun));
   }
-  Window window(peer.session(), timeout);
-  for (std::size_t at = 0; at < bytes.size(); at += kPartBytes)
-    if (!window.send({.op = Op::kSetChunk, .blob = draft},
-                     bytes.subspan(at, std::min(kPartBytes, bytes.size() - at)), {}))
+  Transfer transfer(peer.session(), timeout);
+  for (std::size_t at = 0; at < bytes.size(); at += Transfer::kPartBytes)
+    if (!transfer.send({.op = Op::kSetChunk, .blob = draft},
+                       bytes.subspan(at, std::min(Transfer::kPartBytes, bytes.size() - at)), {}))
       break;
-  auto sent = window.finish();
+  auto sent = transfer.finish();
   auto reply = peer.session().call(commit, Cluster::Clock::now() + timeout);
   if (!sent) return forward_error(std::move(sent));
   if (!reply) return forward_error(std::move(reply));
@@ -139,102 +103,17 @@ Result<DRef> Remote::set_in_parts(Peer& peer, std::span<const std::byte> bytes,
 
 // ---- get ----
 
-/// Room for a payload behind kHeaderRoomBytes. A length from outside must not wrap here.
-Result<Buffer> Remote::take_buffer(std::uint64_t payload_bytes) {
-  const auto room = std::min<std::uint64_t>(payload_bytes, transport::BufferPool::kMaxBytes);
-  return cluster_.buffers().take(kHeaderRoomBytes + room);
-}
-
-/// The owner sends [offset, offset + bytes) of what `first` names, in parts.
-Status Remote::push(Peer& peer, const Request& first, const Buffer& into, std::uint64_t bytes,
-                    std::chrono::milliseconds timeout) {
-  Window window(peer.session(), timeout);
-  for (std::uint64_t at = 0; at < bytes; at += kPartBytes) {
-    Request part = first;
-    part.offset += at;
-    part.length = std::min<std::uint64_t>(kPartBytes, bytes - at);
-    const std::span<std::byte> place(into.data() + kHeaderRoomBytes + at, part.length);
-    if (!window.send(std::move(part), {}, place)) break;
-  }
-  return window.finish();
-}
-
-/// One-sided where the hint, or a fresh one, leads; else the owner sends the bytes.
-Result<Remote::Fetched> Remote::fetch(const DRef& ref, std::uint64_t offset, std::uint64_t bytes,
-                                      const GetOptions& options) {
-  const auto timeout = cluster_.timeout(options.timeout_ms);
-  auto peer = owner(ref.id, timeout);
-  if (!peer) return forward_error(std::move(peer));
-  auto buffer = take_buffer(bytes);
-  if (!buffer) return forward_error(std::move(buffer));
-
-  // A fabric that swallows reads must leave time for the owner to send the bytes.
-  const auto read_timeout = timeout / 3;
-  const auto deadline = Cluster::Clock::now() + timeout;
-  LocationHint hint = ref.hint;
-  for (int tries = 0;; ++tries) {
-    if ((*peer)->plausible(ref, hint) && (*peer)->provider()) {
-      auto read = (*peer)->read(ref, hint, offset, bytes, *buffer, read_timeout);
-      if (read && read->verdict == Verdict::kAccepted)
-        return Fetched{std::move(*buffer), PathCounters::one_sided(*read->provider),
-                       read->provider};
-      if (!read && read.error().code == Code::kTimeout) {
-        // Its bytes may still arrive in that buffer.
-        buffer = take_buffer(bytes);
-        if (!buffer) return forward_error(std::move(buffer));
-        break;
-      }
-      if (!read && read.error().code != Code::kUnavailable) return forward_error(std::move(read));
-    }
-    if (tries == kLocateTries) break;
-    auto located = locate(**peer, ref, options, deadline);
-    if (!located) return forward_error(std::move(located));
-    hint = *located;
-    if (!(*peer)->plausible(ref, hint) || !(*peer)->provider()) break;
-  }
-  if (cluster_.options().require_rdma)
-    return fail(Code::kUnavailable, "RDMA is required, and it did not bring the bytes");
-  const Request first{.op = Op::kRead, .blob = ref.id, .offset = offset, .peek = !options.touch};
-  const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Cluster::Clock::now());
-  auto pushed = push(**peer, first, *buffer, bytes, bytes > kPartBytes ? timeout : left);
-  if (!pushed) return forward_error(std::move(pushed));
-  return Fetched{std::move(*buffer), Path::kPush, nullptr};
-}
-
-/// Where the owner says that the blob is now; no hint when only a file has it. Who insists on RDMA
-/// has such a blob loaded first.
-Result<LocationHint> Remote::locate(Peer& peer, const DRef& ref, const GetOptions& options,
-                                    Cluster::Clock::time_point deadline) {
-  for (const bool loaded : {false, true}) {
-    auto located =
-        peer.session().call({.op = Op::kLocate, .blob = ref.id, .peek = !options.touch}, deadline);
-    if (!located) return forward_error(std::move(located));
-    if (located->ref.length != ref.length)
-      return fail(Code::kInvalidArgument, "the reference says " + std::to_string(ref.length) +
-                                              " bytes, its blob has " +
-                                              std::to_string(located->ref.length));
-    const auto hint = located->ref.hint;
-    if (hint.generation != 0 || loaded || !cluster_.options().require_rdma) return hint;
-    auto loading = peer.session().call({.op = Op::kPrefetch, .blob = ref.id}, deadline);
-    if (!loading) return forward_error(std::move(loading));
-  }
-  return LocationHint{};
-}
-
 Result<View> Remote::get(const DRef& ref, const GetOptions& options) {
-  auto fetched = fetch(ref, 0, ref.length, options);
-  if (!fetched) return forward_error(std::move(fetched));
-  cluster_.counters().count(fetched->path, fetched->provider, ref.length);
-  return view_of(std::move(fetched->buffer), ref.length, fetched->path);
+  auto peer = owner(ref.id, cluster_.timeout(options.timeout_ms));
+  if (!peer) return forward_error(std::move(peer));
+  return RemoteGet(cluster_, std::move(*peer), ref, options).view();
 }
 
 Status Remote::read(const DRef& ref, std::uint64_t offset, std::span<std::byte> out,
                     const GetOptions& options) {
-  auto fetched = fetch(ref, offset, out.size(), options);
-  if (!fetched) return forward_error(std::move(fetched));
-  cluster_.counters().count(fetched->path, fetched->provider, out.size());
-  std::copy_n(fetched->buffer.data() + kHeaderRoomBytes, out.size(), out.data());
-  return {};
+  auto peer = owner(ref.id, cluster_.timeout(options.timeout_ms));
+  if (!peer) return forward_error(std::move(peer));
+  return RemoteGet(cluster_, std::move(*peer), ref, options).copy(offset, out);
 }
 
 Result<View> Remote::get_file(const FileRef& file, const GetOptions& options) {
@@ -244,19 +123,20 @@ Result<View> Remote::get_file(const FileRef& file, const GetOptions& options) {
   const auto timeout = cluster_.timeout(options.timeout_ms);
   auto peer = cluster_.peer(file.id.node, Cluster::Clock::now() + timeout);
   if (!peer) return forward_error(std::move(peer));
-  auto buffer = take_buffer(file.length);
+  const auto room = std::min<std::uint64_t>(file.length, transport::BufferPool::kMaxBytes);
+  auto buffer = cluster_.buffers().take(room);
   if (!buffer) return forward_error(std::move(buffer));
+  const Request first{.op = Op::kReadFile, .file = file};
   // An empty file is asked for all the same: it may be damaged or gone.
   if (file.length == 0) {
-    auto reply = (*peer)->session().call({.op = Op::kReadFile, .file = file},
-                                         Cluster::Clock::now() + timeout);
+    auto reply = (*peer)->session().call(first, Cluster::Clock::now() + timeout);
     if (!reply) return forward_error(std::move(reply));
   }
-  Request first{.op = Op::kReadFile, .file = file};
-  auto pushed = push(**peer, first, *buffer, file.length, timeout);
+  const std::span<std::byte> bytes(buffer->data(), file.length);
+  auto pushed = push_to((*peer)->session(), first, bytes, timeout);
   if (!pushed) return forward_error(std::move(pushed));
   cluster_.counters().count(Path::kPush, nullptr, file.length);
-  return view_of(std::move(*buffer), file.length, Path::kPush);
+  return View(bytes, Path::kPush, drop_buffer, buffer->release(), nullptr);
 }
 
 // ---- requests ----
@@ -295,10 +175,7 @@ Result<BlobInfo> Remote::inspect(const DRef& ref) {
   if (!reply) return forward_error(std::move(reply));
   BlobInfo info = std::move(reply->info);
   info.ref = reply->ref;
-  const auto* provider = (*peer)->provider();
-  info.path = info.ref.hint.generation != 0 && provider
-                  ? path_name(PathCounters::one_sided(*provider), provider)
-                  : path_name(Path::kPush);
+  info.path = way_to(**peer, cluster_.paths(), info);
   return info;
 }
 

@@ -28,25 +28,11 @@ class Remote final : public Verbs {
   Result<std::vector<NodeInfo>> nodes();
 
  private:
-  /// Bytes of a blob in a buffer, behind kHeaderRoomBytes, and how they came.
-  struct Fetched {
-    transport::Buffer buffer;
-    Path path = Path::kPush;
-    const transport::Provider* provider = nullptr;
-  };
-
   Result<Cluster::PeerPtr> owner(const BlobId& id, std::chrono::milliseconds timeout);
   Result<Cluster::PeerPtr> node_or_any(std::uint64_t node);
   Result<transport::Reply> ask(const BlobId& id, transport::Request request);
   Result<DRef> set_in_parts(transport::Peer& peer, std::span<const std::byte> bytes,
                             const SetOptions& options);
-  Result<Fetched> fetch(const DRef& ref, std::uint64_t offset, std::uint64_t bytes,
-                        const GetOptions& options);
-  Result<LocationHint> locate(transport::Peer& peer, const DRef& ref, const GetOptions& options,
-                              Cluster::Clock::time_point deadline);
-  Result<transport::Buffer> take_buffer(std::uint64_t payload_bytes);
-  Status push(transport::Peer& peer, const transport::Request& first, const transport::Buffer& into,
-              std::uint64_t bytes, std::chrono::milliseconds timeout);
 
   Cluster& cluster_;
   std::atomic<std::uint64_t> next_draft_{1};

@@ -5,6 +5,7 @@
 
 #include "api/identity.h"
 #include "transport/frame.h"
+#include "transport/recency_report.h"
 
 namespace mempool {
 
@@ -29,7 +30,15 @@ Reply reply_with(Status status) {
   return status ? Reply{} : error_reply(status.error());
 }
 
-/// The part of a view that was asked for; the view stays pinned until the reply is sent.
+/// Bytes that stay in place until the reply is sent.
+Reply reply_with_bytes(View view, std::span<const std::byte> bytes) {
+  Reply reply;
+  reply.payload = bytes;
+  reply.held = std::move(view);
+  return reply;
+}
+
+/// The part of a view that was asked for.
 Reply reply_with_part(Result<View> view, const Request& request) {
   if (!view) return error_reply(view.error());
   const auto bytes = view->bytes();
@@ -37,22 +46,42 @@ Reply reply_with_part(Result<View> view, const Request& request) {
       request.length > transport::kMaxPayloadBytes)
     return error_reply({Code::kInvalidArgument, "the part is outside the blob of " +
                                                     std::to_string(bytes.size()) + " bytes"});
-  Reply reply;
-  reply.payload = bytes.subspan(request.offset, request.length);
-  reply.held = std::move(*view);
-  return reply;
+  return reply_with_bytes(std::move(*view), bytes.subspan(request.offset, request.length));
+}
+
+/// A reader on this host maps the file itself, if it sees it.
+transport::FileStamp stamp_of(const spill::File& file) {
+  const auto stamp = file.verified();
+  return {stamp.device, stamp.inode, stamp.size, stamp.modified_ns, stamp.changed_ns};
+}
+
+Reply reply_with_location(Result<Node::Located> located) {
+  return reply_with(std::move(located), [](Reply& r, Node::Located found) {
+    r.ref = found.ref;
+    if (!found.file) return;
+    r.file = found.file->ref();
+    r.stamp = stamp_of(*found.file);
+  });
 }
 
 class ServedSession final : public transport::SessionHandler {
  public:
-  ServedSession(Server& server, Node& node, Cluster& cluster)
-      : server_(server), node_(node), cluster_(cluster) {}
+  ServedSession(Server& server, Node& node, Cluster& cluster,
+                std::shared_ptr<transport::RegionDoor> door, const transport::SessionId& id)
+      : server_(server), node_(node), cluster_(cluster), door_(std::move(door)), id_(id) {
+    if (door_) door_->admit(id_);
+  }
+  ~ServedSession() override {
+    if (door_) door_->dismiss(id_);
+  }
 
   std::optional<Reply> handle_at_once(const Request& request) override;
   Reply handle(Request& request) override;
 
  private:
   static constexpr std::size_t kMaxDrafts = 64;
+  // A spilled blob that peers ask for as often as that moves to memory.
+  static constexpr std::uint32_t kReadsToPromote = 2;
 
   /// A blob that this session is sending; ends with it.
   struct Upload {
@@ -63,6 +92,9 @@ class ServedSession final : public transport::SessionHandler {
   };
 
   Reply handle_blob(Request& request);
+  Reply touch(const Request& request);
+  Reply read_part(const Request& request);
+  Reply locate(const Request& request);
   Reply set(const Request& request);
   Reply set_begin(const Request& request);
   Reply set_chunk(const Request& request);
@@ -73,6 +105,8 @@ class ServedSession final : public transport::SessionHandler {
   Server& server_;
   Node& node_;
   Cluster& cluster_;
+  const std::shared_ptr<transport::RegionDoor> door_;
+  const transport::SessionId id_;
   std::mutex mutex_;
   std::map<std::uint64_t, std::shared_ptr<Upload>> uploads_;
 };
@@ -87,6 +121,8 @@ std::optional<Reply> ServedSession::handle_at_once(const Request& request) {
       reply.nodes.insert(reply.nodes.begin(), server_.self());
       return reply;
     }
+    case Op::kTouch:
+      return touch(request);
     case Op::kLocate:
     case Op::kInspect:
     case Op::kRead:
@@ -97,9 +133,12 @@ std::optional<Reply> ServedSession::handle_at_once(const Request& request) {
   if (auto same = check_identity(request.blob, node_.life()); !same)
     return error_reply(same.error());
   const auto object = request.blob.object;
-  if (request.op == Op::kLocate)
-    return reply_with(node_.locate(object, !request.peek),
-                      [](Reply& r, DRef found) { r.ref = found; });
+  if (request.op == Op::kLocate) {
+    auto located = node_.locate(object, !request.peek);
+    if (located && located->file && located->reads_from_file >= kReadsToPromote)
+      return std::nullopt;
+    return reply_with_location(std::move(located));
+  }
   if (request.op == Op::kInspect)
     return reply_with(node_.inspect({request.blob, 0, {}}), [](Reply& r, BlobInfo info) {
       r.ref = info.ref;
@@ -139,8 +178,9 @@ Reply ServedSession::handle_blob(Request& request) {
   const DRef ref{request.blob, request.length, {}};
   switch (request.op) {
     case Op::kRead:
-      return reply_with_part(node_.get_for_push(request.blob.object, request.offset, !request.peek),
-                             request);
+      return read_part(request);
+    case Op::kLocate:
+      return locate(request);
     case Op::kDelete:
       return reply_with(node_.remove(ref));
     case Op::kToDisk:
@@ -152,6 +192,44 @@ Reply ServedSession::handle_blob(Request& request) {
       return error_reply({Code::kUnsupported, "this node does not know operation " +
                                                   std::to_string(static_cast<int>(request.op))});
   }
+}
+
+// ---- reads ----
+
+/// One-sided reads that a peer reports. What is no object any more is no mistake of the peer's.
+Reply ServedSession::touch(const Request& request) {
+  constexpr std::size_t kIdBytes = sizeof(std::uint64_t);
+  const auto& ids = request.payload;
+  if (ids.size() > kIdBytes * transport::RecencyReport::kObjects)
+    return error_reply({Code::kInvalidArgument, "a report names more blobs than it may"});
+  for (std::size_t at = 0; at + kIdBytes <= ids.size(); at += kIdBytes) {
+    std::uint64_t object = 0;
+    for (std::size_t i = kIdBytes; i-- > 0;)
+      object = object << 8 | std::to_integer<std::uint64_t>(ids[at + i]);
+    node_.touch(object);
+  }
+  return {};
+}
+
+/// A spilled blob that is read again and again: from memory it is read without the node's doing.
+/// That there is no room for it there is no error here.
+Reply ServedSession::locate(const Request& request) {
+  (void)node_.prefetch({request.blob, 0, {}});
+  return reply_with_location(node_.locate(request.blob.object, !request.peek));
+}
+
+Reply ServedSession::read_part(const Request& request) {
+  const auto object = request.blob.object;
+  if (request.length > transport::kMaxPayloadBytes)
+    return error_reply(
+        {Code::kInvalidArgument,
+         "a part may have " + std::to_string(transport::kMaxPayloadBytes) + " bytes"});
+  if (auto view = node_.get_in_arena(object, !request.peek))
+    return reply_with_part(*std::move(view), request);
+  auto part = node_.read_from_file(object, request.offset, request.length);
+  if (!part) return error_reply(part.error());
+  const auto bytes = part->bytes();
+  return reply_with_bytes(*std::move(part), bytes);
 }
 
 // ---- sets ----
@@ -220,13 +298,20 @@ Reply ServedSession::read_file(const Request& request) {
 
 }  // namespace
 
-Server::Server(Node& node, Cluster& cluster, std::unique_ptr<transport::Listener> listener)
+Server::Server(Node& node, Cluster& cluster, std::unique_ptr<transport::Listener> listener,
+               std::unique_ptr<transport::RegionDoor> door)
     : node_(node),
       cluster_(cluster),
       listener_(std::move(listener)),
+      door_(std::move(door)),
       self_{cluster.hello().node, cluster.hello().address, cluster.hello().incarnation, true,
             cluster.fabrics().listening()} {
   listener_->serve(*this);
+}
+
+void Server::close() {
+  listener_->close();
+  if (door_) door_->close();
 }
 
 Result<transport::Accepted> Server::accept(const Hello& peer) {
@@ -236,7 +321,9 @@ Result<transport::Accepted> Server::accept(const Hello& peer) {
                                          cluster_.options().cluster + "\", the peer to another");
   if (!peer.address.empty())
     cluster_.heard_of({peer.node, peer.address, peer.incarnation, false, {}});
-  transport::Accepted accepted{mine, std::make_unique<ServedSession>(*this, node_, cluster_)};
+  const transport::SessionId session{peer.session_high, peer.session_low};
+  transport::Accepted accepted{
+      mine, std::make_unique<ServedSession>(*this, node_, cluster_, door_, session)};
   accepted.hello.members = cluster_.membership().members();
   return accepted;
 }
@@ -246,6 +333,7 @@ Result<Stats> Server::stats() {
   if (stats) {
     stats->sessions = listener_->sessions();
     stats->requests_served = listener_->requests_served();
+    stats->recency_reports = listener_->recency_reports();
   }
   return stats;
 }

@@ -7,17 +7,20 @@
 #include "api/cluster.h"
 #include "api/node.h"
 #include "transport/listener.h"
+#include "transport/region_door.h"
 #include "transport/service.h"
 
 namespace mempool {
 
 class Server final : public transport::Service {
  public:
-  /// Answers from now on; `node` and `cluster` outlive it.
-  Server(Node& node, Cluster& cluster, std::unique_ptr<transport::Listener> listener);
+  /// Answers from now on; `node` and `cluster` outlive it. `door`: for readers on this host; may be
+  /// null.
+  Server(Node& node, Cluster& cluster, std::unique_ptr<transport::Listener> listener,
+         std::unique_ptr<transport::RegionDoor> door);
 
   Result<transport::Accepted> accept(const transport::Hello& peer) override;
-  void close() { listener_->close(); }
+  void close();
 
   /// The node's counters with the server's.
   Result<Stats> stats();
@@ -27,6 +30,7 @@ class Server final : public transport::Service {
   Node& node_;
   Cluster& cluster_;
   std::unique_ptr<transport::Listener> listener_;
+  const std::shared_ptr<transport::RegionDoor> door_;  // sessions dismiss themselves there
   const NodeInfo self_;
 };
 

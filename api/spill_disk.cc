@@ -18,6 +18,7 @@ class SpillFile final : public store::DiskFile {
   SpillFile(spill::File file, std::shared_ptr<spill::Directory> directory)
       : file_(std::move(file)), directory_(std::move(directory)) {}
 
+  const spill::File& file() const noexcept { return file_; }
   const FileRef& ref() const noexcept override { return file_.ref(); }
   std::uint64_t file_bytes() const noexcept override { return file_.file_bytes(); }
 
@@ -84,6 +85,10 @@ std::unique_ptr<store::Disk> make_spill_disk(std::unique_ptr<spill::Directory> d
 
 std::shared_ptr<store::DiskFile> adopt_file(spill::File file) {
   return std::make_shared<SpillFile>(std::move(file), nullptr);
+}
+
+const spill::File& spill_file(const store::DiskFile& file) {
+  return static_cast<const SpillFile&>(file).file();
 }
 
 }  // namespace mempool

@@ -6,6 +6,8 @@ std::string_view to_string(Path path) noexcept {
   switch (path) {
     case Path::kInProcess:
       return "in process";
+    case Path::kSharedMemory:
+      return "shared memory";
     case Path::kMappedFile:
       return "mapped file";
     case Path::kRdma:

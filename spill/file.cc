@@ -109,6 +109,17 @@ Result<File> File::open(const FileRef& ref) {
   return file;
 }
 
+Result<File> File::open(const FileRef& ref, const Stamp& verified) {
+  auto file = open(ref);
+  if (file) file->state_->verified = verified;
+  return file;
+}
+
+Stamp File::verified() const {
+  std::lock_guard lock(state_->mutex);
+  return state_->verified;
+}
+
 Result<File::Opened> File::open_verified() const {
   auto opened = Opened::open(ref_.path);
   if (!opened) return opened;

@@ -64,10 +64,15 @@ class File {
   static Result<File> open(const std::filesystem::path& path);
   /// open(), and Corrupt unless length, payload offset and identity are those of `ref`.
   static Result<File> open(const FileRef& ref);
+  /// The same for a reader whom the file's writer told that the payload is as it wrote it while the
+  /// file has this stamp: then its checksum is not verified again.
+  static Result<File> open(const FileRef& ref, const Stamp& verified);
 
   const FileRef& ref() const noexcept { return ref_; }
   const std::string& type_name() const noexcept { return type_name_; }
   std::uint64_t file_bytes() const noexcept { return kHeaderBytes + ref_.length; }
+  /// With this stamp the payload is known to be right; inode 0: it is not known yet.
+  Stamp verified() const;
 
   /// Every call verifies the header against the file's size and this File's identity.
   Result<Mapping> map() const;

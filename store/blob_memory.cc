@@ -1,6 +1,9 @@
 // A blob's memory: its header's life, as a one-sided reader sees it, and the way back to the arena.
+#include <algorithm>
 #include <atomic>
 #include <new>
+
+#include <mempool/detail/fence.h>
 
 #include "store/store_state.h"
 
@@ -9,13 +12,6 @@ namespace {
 
 BlobHeader& header_at(std::byte* memory) {
   return *reinterpret_cast<BlobHeader*>(memory);
-}
-
-// ThreadSanitizer knows no fences; the exchange before it orders what it can see.
-void full_fence() {
-#ifndef __SANITIZE_THREAD__
-  std::atomic_thread_fence(std::memory_order_seq_cst);
-#endif
 }
 
 }  // namespace
@@ -60,11 +56,27 @@ void Store::State::retire(std::byte* memory, std::uint64_t length) noexcept {
 void Store::State::drain_quarantine(std::size_t at_most) {
   if (quarantine.empty()) return;
   const std::uint64_t now = boot_time_ns();
-  for (; at_most != 0; --at_most) {
-    const auto item = quarantine.pop_expired(now);
-    if (!item) return;
-    arena->deallocate(item->memory, item->bytes);
-  }
+  if (!quarantine.due(now)) return;
+  // Looked up after the marks of all that is due: a reader whose pin counts wrote it before the
+  // mark, so it is among them.
+  const auto held = remotely_held();
+  quarantine.drain(
+      now, at_most,
+      [&held](const std::byte* memory) { return std::ranges::binary_search(held, memory); },
+      [this](const Quarantine::Item& item) { arena->deallocate(item.memory, item.bytes); });
+}
+
+/// Memory that readers in other processes hold, in the order of addresses.
+std::vector<const std::byte*> Store::State::remotely_held() const {
+  std::vector<const std::byte*> held;
+  if (options.remote_pins == nullptr) return held;
+  std::vector<RemotePins::Place> places;
+  options.remote_pins->collect(places);
+  for (const auto& place : places)
+    if (place.region < regions.size() && place.offset < regions[place.region].bytes().size())
+      held.push_back(regions[place.region].bytes().data() + place.offset);
+  std::ranges::sort(held);
+  return held;
 }
 
 void Store::State::place(Entry& entry, const std::byte* data, std::uint32_t where) {
@@ -81,6 +93,7 @@ void Store::State::drop_memory(Entry& entry, Mappings& mappings) {
   else
     mappings.push_back(std::move(entry.cold->mapping));
   table.unlink(entry);
+  if (entry.cold != nullptr) entry.cold->reads_from_file = 0;
   payload_bytes -= entry.length;
   --blobs_in_memory;
   entry.data = nullptr;

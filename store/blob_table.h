@@ -46,6 +46,7 @@ struct ColdPart {
   std::shared_ptr<DiskFile> file;
   std::shared_ptr<const DiskMapping> mapping;
   std::shared_ptr<Transition> transition;
+  std::uint32_t reads_from_file = 0;  // by peers, since the blob left the arena
 };
 
 /// One blob: a cache line. With the header in front of the payload, all that a small blob in memory

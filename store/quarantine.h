@@ -1,13 +1,14 @@
-// Quarantine: freed memory of the arena that a slow one-sided reader may still be reading.
+// Quarantine: freed memory of the arena that a one-sided reader may still be reading.
 //
-// A queue in the order of death with a byte budget. Thread safety: none of its own; the store's
-// table lock guards it.
+// A queue in the order of death with a byte budget. What has waited long enough but is held in
+// place by a reader stays aside until the reader lets go. Thread safety: none of its own; the
+// store's table lock guards it.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <deque>
-#include <optional>
+#include <vector>
 
 namespace mempool::store {
 
@@ -27,27 +28,48 @@ class Quarantine {
     bytes_ += item.bytes;
   }
 
-  /// The oldest item, if it has waited long enough.
-  std::optional<Item> pop_expired(std::uint64_t now_ns) {
-    if (items_.empty() || now_ns < oldest_expiry_ns()) return std::nullopt;
-    const Item item = items_.front();
-    items_.pop_front();
-    bytes_ -= item.bytes;
-    return item;
+  /// Whether drain() would have something to look at.
+  bool due(std::uint64_t now_ns) const {
+    return !held_.empty() || (!items_.empty() && now_ns >= items_.front().dead_ns + wait_ns_);
   }
 
-  bool empty() const { return items_.empty(); }
+  /// Gives back what readers let go, and up to `at_most` items that have waited long enough, but
+  /// for those that are `in_use(memory)`.
+  template <class InUse, class GiveBack>
+  void drain(std::uint64_t now_ns, std::size_t at_most, InUse in_use, GiveBack give_back) {
+    const auto try_to_give_back = [&](const Item& item) {
+      if (in_use(item.memory)) return false;
+      bytes_ -= item.bytes;
+      give_back(item);
+      return true;
+    };
+    std::erase_if(held_, try_to_give_back);
+    for (; at_most != 0 && !items_.empty(); --at_most) {
+      const Item item = items_.front();
+      if (now_ns < item.dead_ns + wait_ns_) return;
+      items_.pop_front();
+      if (!try_to_give_back(item)) held_.push_back(item);
+    }
+  }
+
+  bool empty() const { return items_.empty() && held_.empty(); }
   bool spent() const { return bytes_ > budget_bytes_; }
   std::uint64_t bytes() const { return bytes_; }
   std::uint64_t wait_ns() const { return wait_ns_; }
-  /// Not empty.
-  std::uint64_t oldest_expiry_ns() const { return items_.front().dead_ns + wait_ns_; }
+  /// When to look again; not empty. Readers let go without a word, so what is held is looked at
+  /// every few milliseconds.
+  std::uint64_t next_look_ns(std::uint64_t now_ns) const {
+    constexpr std::uint64_t kHeldEvery_ns = 10'000'000;
+    if (!held_.empty()) return now_ns + kHeldEvery_ns;
+    return items_.front().dead_ns + wait_ns_;
+  }
 
  private:
   const std::uint64_t budget_bytes_;
   const std::uint64_t wait_ns_;
   std::uint64_t bytes_ = 0;
   std::deque<Item> items_;
+  std::vector<Item> held_;  // expired, in the order of expiry
 };
 
 }  // namespace mempool::store

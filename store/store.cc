@@ -241,6 +241,9 @@ Result<Location> Store::locate(std::uint64_t object, bool touch) {
   location.length = entry->length;
   if (!entry->in_arena()) {
     ++state.misses;
+    location.file = entry->cold->file;
+    if (touch) ++entry->cold->reads_from_file;
+    location.reads_from_file = entry->cold->reads_from_file;
     return location;
   }
   ++state.hits;

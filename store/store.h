@@ -29,6 +29,7 @@
 
 #include "store/disk.h"
 #include "store/region.h"
+#include "store/remote_pins.h"
 
 namespace mempool::store {
 
@@ -37,6 +38,7 @@ struct StoreOptions {
   Policy policy = Policy::kLru;
   bool exposed = false;  // locations leave the process, so freed memory goes through quarantine
   std::uint32_t quarantine_ms = 1000;
+  std::shared_ptr<const RemotePins> remote_pins;  // null: nobody else looks at memory in place
 };
 
 struct BlobOptions {
@@ -46,10 +48,12 @@ struct BlobOptions {
   std::uint32_t timeout_ms = 30'000;  // how long a set may wait for room
 };
 
-/// Where a blob is now. `hint.generation` is 0 when it is not in the arena.
+/// Where a blob is now. `hint.generation` is 0 when it is not in the arena; then `file` has it.
 struct Location {
   std::uint64_t length = 0;
   LocationHint hint;
+  std::shared_ptr<DiskFile> file;
+  std::uint32_t reads_from_file = 0;  // locates with `touch` since it left the arena, this included
 };
 
 struct Placed {

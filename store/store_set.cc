@@ -48,7 +48,7 @@ std::byte* Store::State::allocate_patiently(std::uint64_t bytes, Deadline deadli
     const Deadline until = quarantine.spent() ? deadline : patience;
     if (!quarantine.empty() && now < until) {
       const std::uint64_t boot_now = boot_time_ns();
-      const std::uint64_t expiry = quarantine.oldest_expiry_ns();
+      const std::uint64_t expiry = quarantine.next_look_ns(boot_now);
       const std::chrono::nanoseconds left(expiry > boot_now ? expiry - boot_now : 0);
       quarantine_waits.wait_until(lock, std::min<Deadline>(until, now + left));
       continue;

@@ -155,6 +155,7 @@ struct Store::State {
 
   // blob_memory.cc
   void drain_quarantine(std::size_t at_most);
+  std::vector<const std::byte*> remotely_held() const;
   /// The entry's memory goes: out of the order, uncounted, arena memory to the quarantine.
   void drop_memory(Entry& entry, Mappings& mappings);
   /// The payload is at `data` from now on, and counted already; most recent.

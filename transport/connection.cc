@@ -27,6 +27,7 @@ using asio::ip::tcp;
 /// One request under way. Its memory is touched only by the I/O thread until `done`.
 struct Connection::Call::State {
   Outgoing frame{{}, {}};
+  std::vector<std::byte> kept;  // a payload that is no caller's
   std::uint64_t id = 0;
   std::span<std::byte> into;
   std::shared_ptr<Connection::State> connection;
@@ -68,6 +69,7 @@ struct Connection::State : std::enable_shared_from_this<Connection::State> {
   asio::awaitable<void> receive();
   asio::awaitable<Status> receive_reply(std::vector<std::byte>& scratch);
   asio::awaitable<void> keep_alive();
+  void send(const CallPtr& call, Request request, std::span<const std::byte> payload);
   void enqueue(CallPtr call);
   void write_next();
   void abandon(const CallPtr& call);
@@ -332,22 +334,36 @@ void Connection::close() noexcept {
   });
 }
 
+/// On the I/O thread.
+void Connection::State::send(const CallPtr& call, Request request,
+                             std::span<const std::byte> payload) {
+  call->id = request.id = next_id++;
+  try {
+    call->frame = Outgoing(encode(request), payload);
+    enqueue(call);
+  } catch (const std::exception& failure) {  // out of memory
+    call->finish(fail(Code::kLimit, failure.what()));
+  }
+}
+
 Connection::Call Connection::start(Request request, std::span<const std::byte> payload,
                                    std::span<std::byte> into) {
   auto call = std::make_shared<Call::State>();
   call->connection = state_;
   call->into = into;
   asio::post(state_->io, [call, payload, request = std::move(request)]() mutable {
-    auto& connection = *call->connection;
-    call->id = request.id = connection.next_id++;
-    try {
-      call->frame = Outgoing(encode(request), payload);
-      connection.enqueue(call);
-    } catch (const std::exception& failure) {  // out of memory
-      call->finish(fail(Code::kLimit, failure.what()));
-    }
+    call->connection->send(call, std::move(request), payload);
   });
   return Call(std::move(call));
+}
+
+void Connection::tell(Request request, std::vector<std::byte> payload) {
+  auto call = std::make_shared<Call::State>();
+  call->connection = state_;
+  call->kept = std::move(payload);
+  asio::post(state_->io, [call, request = std::move(request)]() mutable {
+    call->connection->send(call, std::move(request), call->kept);
+  });
 }
 
 Result<Reply> Connection::Call::wait(Clock::time_point deadline) {

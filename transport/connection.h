@@ -14,6 +14,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "transport/messages.h"
 
@@ -57,6 +58,9 @@ class Connection {
                      std::span<const std::byte> payload = {}, std::span<std::byte> into = {}) {
     return start(std::move(request), payload, into).wait(deadline);
   }
+
+  /// Sends a request whose answer nobody waits for.
+  void tell(Request request, std::vector<std::byte> payload);
 
   struct State;  // shared with the I/O thread
 

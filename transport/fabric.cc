@@ -23,17 +23,11 @@
 #include "transport/log.h"
 
 namespace mempool::transport {
-namespace {
 
 using Clock = std::chrono::steady_clock;
 using namespace std::chrono_literals;
 
 constexpr std::size_t kWindow = 16;  // reads of one call in flight
-constexpr std::size_t kCompletionsPerPoll = 16;
-
-std::string fi_reason(std::int64_t status) {
-  return fi_strerror(static_cast<int>(-status));
-}
 
 /// The reads of one call. Recycled, never freed before the fabric, so that a late completion always
 /// finds it.
@@ -49,14 +43,30 @@ struct Flight {
     std::uint32_t bit;
   };
 
+  // What is to be read, and how far that is.
+  RemoteRange from;
+  Buffer buffer;
+  void* descriptor = nullptr;
+  std::size_t at = 0;
+  std::size_t bytes = 0;
+  std::size_t posted = 0;
+  int refused = 0;  // why a read was not taken, as a positive libfabric errno
+
   std::array<Read, kWindow> reads;
   std::atomic<std::uint32_t> word{0};
   std::atomic<int> error{0};  // first one, as a positive libfabric errno
-  Buffer buffer;
   std::mutex mutex;
   std::condition_variable wake;
   Flight* next_free = nullptr;
 };
+
+namespace {
+
+constexpr std::size_t kCompletionsPerPoll = 16;
+
+std::string fi_reason(std::int64_t status) {
+  return fi_strerror(static_cast<int>(-status));
+}
 
 class OpenMemoryRegion final : public MemoryRegion {
  public:
@@ -84,10 +94,13 @@ class OpenFabric final : public Fabric {
   }
   Result<FabricAddress> insert(std::span<const std::byte> peer_address) override;
   void remove(FabricAddress peer) noexcept override;
-  Status read(const RemoteRange& from, const Buffer& into, std::size_t at, std::size_t bytes,
-              Clock::time_point deadline) override;
+  Result<PendingRead> start(const RemoteRange& from, const Buffer& into, std::size_t at,
+                            std::size_t bytes) override;
 
  private:
+  Status finish(Flight* flight, Clock::time_point deadline) override;
+  void leave(Flight* flight) noexcept override;
+  bool post(Flight& flight);
   Status open_completion_queue();
   bool reads_end();
   void leave_open();
@@ -97,7 +110,6 @@ class OpenFabric final : public Fabric {
 
   Flight* take_flight(const Buffer& buffer);
   void recycle(Flight* flight) noexcept;
-  void leave(Flight* flight) noexcept;
   void complete(void* context, int error) noexcept;
   ssize_t drain() noexcept;
   void handle(ssize_t count, const fi_cq_entry* entries) noexcept;
@@ -393,42 +405,60 @@ void OpenFabric::await_change(Flight* flight, std::uint32_t seen, Clock::time_po
   sleepers_.fetch_sub(1);
 }
 
-Status OpenFabric::read(const RemoteRange& from, const Buffer& into, std::size_t at,
-                        std::size_t bytes, Clock::time_point deadline) {
+/// Hands reads to the provider while it takes them; true: it takes no more for now.
+bool OpenFabric::post(Flight& flight) {
+  const std::size_t piece = info_->ep_attr->max_msg_size;
+  auto busy = flight.word.load() & Flight::kBusy;
+  while (flight.posted < flight.bytes && busy != Flight::kBusy && !flight.refused &&
+         !flight.error.load()) {
+    auto& slot = flight.reads[static_cast<std::size_t>(std::countr_one(busy))];
+    const auto size = std::min(piece, flight.bytes - flight.posted);
+    flight.word.fetch_or(slot.bit);
+    posted_.fetch_add(1, std::memory_order_release);
+    const auto status = fi_read(
+        endpoint_.get(), flight.buffer.data() + flight.at + flight.posted, size, flight.descriptor,
+        flight.from.peer, flight.from.address + flight.posted, flight.from.key, &slot.context);
+    if (status != 0) {
+      flight.word.fetch_and(~slot.bit);
+      if (status == -FI_EAGAIN) return true;
+      flight.refused = static_cast<int>(-status);
+      return false;
+    }
+    flight.posted += size;
+    busy = flight.word.load() & Flight::kBusy;
+  }
+  return false;
+}
+
+Result<PendingRead> OpenFabric::start(const RemoteRange& from, const Buffer& into, std::size_t at,
+                                      std::size_t bytes) {
   auto descriptor = local_descriptor(into);
   if (!descriptor) return forward_error(std::move(descriptor));
-  const std::size_t piece = info_->ep_attr->max_msg_size;
   Flight* flight = take_flight(into);
-  std::size_t posted = 0;
-  int refused = 0;
+  flight->from = from;
+  flight->descriptor = *descriptor;
+  flight->at = at;
+  flight->bytes = bytes;
+  flight->posted = 0;
+  flight->refused = 0;
+  post(*flight);
+  return PendingRead(*this, flight);
+}
+
+Status OpenFabric::finish(Flight* flight, Clock::time_point deadline) {
   bool late = false;
   for (;;) {
-    bool full = false;  // the provider takes no more for now
-    auto busy = flight->word.load() & Flight::kBusy;
-    while (posted < bytes && busy != Flight::kBusy && !full && !refused && !flight->error.load()) {
-      auto& slot = flight->reads[static_cast<std::size_t>(std::countr_one(busy))];
-      const auto size = std::min(piece, bytes - posted);
-      flight->word.fetch_or(slot.bit);
-      posted_.fetch_add(1, std::memory_order_release);
-      const auto status = fi_read(endpoint_.get(), into.data() + at + posted, size, *descriptor,
-                                  from.peer, from.address + posted, from.key, &slot.context);
-      if (status == 0) {
-        posted += size;
-      } else {
-        flight->word.fetch_and(~slot.bit);
-        full = status == -FI_EAGAIN;
-        if (!full) refused = static_cast<int>(-status);
-      }
-      busy = flight->word.load() & Flight::kBusy;
-    }
-    const bool finished = posted == bytes || refused || flight->error.load();
+    const bool full = post(*flight);
+    const auto busy = flight->word.load() & Flight::kBusy;
+    const bool finished =
+        flight->posted == flight->bytes || flight->refused || flight->error.load();
     if (finished && busy == 0) break;
     late = Clock::now() >= deadline;
     if (late) break;
     // A provider that is still connecting takes no read and gives no completion: look again soon.
     await_change(flight, busy, full ? std::min(deadline, Clock::now() + 1ms) : deadline);
   }
-  const int error = refused ? refused : flight->error.load();
+  const int error = flight->refused ? flight->refused : flight->error.load();
   leave(flight);
   if (late)
     return fail(Code::kTimeout,
@@ -491,6 +521,21 @@ Result<std::unique_ptr<Fabric>> open_fabric(const Provider& provider, const std:
 }
 
 }  // namespace
+
+PendingRead::~PendingRead() {
+  if (flight_) fabric_->leave(flight_);
+}
+
+Status PendingRead::finish(Clock::time_point deadline) {
+  return fabric_->finish(std::exchange(flight_, nullptr), deadline);
+}
+
+Status Fabric::read(const RemoteRange& from, const Buffer& into, std::size_t at, std::size_t bytes,
+                    Clock::time_point deadline) {
+  auto pending = start(from, into, at, bytes);
+  if (!pending) return forward_error(std::move(pending));
+  return pending->finish(deadline);
+}
 
 Result<std::unique_ptr<Fabric>> Fabric::listen(const Provider& provider, const std::string& host) {
   return open_fabric(provider, host, FabricUse::kListen);

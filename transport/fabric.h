@@ -50,6 +50,33 @@ struct RemoteRange {
   std::uint64_t key = 0;
 };
 
+class Fabric;
+struct Flight;
+
+/// A read under way. One that is dropped goes on: its buffer stays the fabric's until the bytes
+/// have come. Ends before its fabric.
+class PendingRead {
+ public:
+  PendingRead() = default;
+  PendingRead(Fabric& fabric, Flight* flight) noexcept : fabric_(&fabric), flight_(flight) {}
+  PendingRead(PendingRead&& other) noexcept
+      : fabric_(other.fabric_), flight_(std::exchange(other.flight_, nullptr)) {}
+  PendingRead& operator=(PendingRead&& other) noexcept {
+    std::swap(fabric_, other.fabric_);
+    std::swap(flight_, other.flight_);
+    return *this;
+  }
+  ~PendingRead();
+
+  /// Returns when all of it is there. Once. Timeout: bytes may still arrive, into a buffer that
+  /// nobody uses.
+  Status finish(std::chrono::steady_clock::time_point deadline);
+
+ private:
+  Fabric* fabric_ = nullptr;
+  Flight* flight_ = nullptr;
+};
+
 class Fabric {
  public:
   /// NoProvider, Limit, Unavailable. `host`: this node's own address, or that of a peer.
@@ -67,11 +94,17 @@ class Fabric {
   virtual Result<FabricAddress> insert(std::span<const std::byte> peer_address) = 0;
   virtual void remove(FabricAddress peer) noexcept = 0;
 
-  /// Reads `bytes` bytes from `from` to offset `at` of the buffer, split as the provider needs it.
-  /// Returns when all of it is there. Timeout: bytes may still arrive, into a buffer that nobody
-  /// uses.
-  virtual Status read(const RemoteRange& from, const Buffer& into, std::size_t at,
-                      std::size_t bytes, std::chrono::steady_clock::time_point deadline) = 0;
+  /// Starts to read `bytes` bytes from `from` to offset `at` of the buffer, split as the provider
+  /// needs it. What the provider does not take at once is posted by finish().
+  virtual Result<PendingRead> start(const RemoteRange& from, const Buffer& into, std::size_t at,
+                                    std::size_t bytes) = 0;
+  Status read(const RemoteRange& from, const Buffer& into, std::size_t at, std::size_t bytes,
+              std::chrono::steady_clock::time_point deadline);
+
+ private:
+  friend class PendingRead;
+  virtual Status finish(Flight* flight, std::chrono::steady_clock::time_point deadline) = 0;
+  virtual void leave(Flight* flight) noexcept = 0;
 };
 
 }  // namespace mempool::transport

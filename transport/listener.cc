@@ -60,6 +60,7 @@ struct Listener::State : std::enable_shared_from_this<Listener::State> {
   bool closed = false;
   std::atomic<std::uint64_t> session_count{0};
   std::atomic<std::uint64_t> served{0};
+  std::atomic<std::uint64_t> recency_reports{0};
 };
 
 /// One peer's connection on the node's side. Belongs to the I/O thread; requests run on workers and
@@ -190,7 +191,11 @@ Session::Sending Session::answer(const Request& request, Make make) {
 
 void Session::dispatch(std::shared_ptr<Request> request) {
   ++in_flight_;
-  if (request->op != Op::kPing) ++listener_->served;
+  if (request->op == Op::kTouch) {
+    ++listener_->recency_reports;
+  } else if (request->op != Op::kPing) {
+    ++listener_->served;
+  }
   if (auto reply = handler_->handle_at_once(*request))
     return send(answer(*request, [&] { return *std::move(reply); }));
   ++at_work_;
@@ -332,6 +337,9 @@ std::uint64_t Listener::sessions() const noexcept {
 }
 std::uint64_t Listener::requests_served() const noexcept {
   return state_->served.load();
+}
+std::uint64_t Listener::recency_reports() const noexcept {
+  return state_->recency_reports.load();
 }
 
 }  // namespace mempool::transport

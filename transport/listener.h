@@ -39,7 +39,8 @@ class Listener {
   void close();
 
   std::uint64_t sessions() const noexcept;
-  std::uint64_t requests_served() const noexcept;
+  std::uint64_t requests_served() const noexcept;  // without pings and reports of recency
+  std::uint64_t recency_reports() const noexcept;
 
   struct State;  // shared with the I/O thread
 

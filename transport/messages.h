@@ -40,6 +40,17 @@ struct Hello {
   std::uint32_t quarantine_ms = 0;
   std::uint32_t lease_ms = 0;
   std::vector<NodeInfo> members;
+  std::string door;  // where sessions of this host get the regions; empty: nowhere
+};
+
+/// What the owner's file system says of a spill file. While it says the same, nobody changed the
+/// file.
+struct FileStamp {
+  std::uint64_t device = 0;
+  std::uint64_t inode = 0;  // 0: no stamp
+  std::uint64_t size = 0;
+  std::int64_t modified_ns = 0;
+  std::int64_t changed_ns = 0;
 };
 
 /// Numbers are on the wire: add at the end.
@@ -49,7 +60,7 @@ enum class Op : std::uint8_t {
   kSetBegin,   // blob.object: a number for the draft, new in the session; options, length
   kSetChunk,   // blob.object: the draft; payload: the next bytes
   kSetCommit,  // blob.object: the draft -> ref; one that is not complete is dropped
-  kLocate,     // blob, peek -> ref with a fresh hint, empty when a one-sided read cannot get at it
+  kLocate,     // blob, peek -> ref with a fresh hint; in a file only: no hint, file, stamp
   kRead,       // blob, offset, length, peek -> payload
   kDelete,     // blob
   kToDisk,     // blob, release -> file
@@ -59,6 +70,7 @@ enum class Op : std::uint8_t {
   kNodes,      // -> nodes
   kStats,      // -> stats
   kReadFile,   // file, offset, length -> payload
+  kTouch,      // payload: object ids (64 bits, little-endian) that were read without asking
 };
 
 struct Request {
@@ -81,6 +93,7 @@ struct Reply {
   std::string message;
   DRef ref;
   FileRef file;
+  FileStamp stamp;
   BlobInfo info;
   std::vector<NodeInfo> nodes;
   Stats stats;

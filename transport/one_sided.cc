@@ -2,9 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <ctime>
-
-#include <mempool/detail/blob_header.h>
 
 namespace mempool::transport {
 namespace {
@@ -16,60 +13,69 @@ RemoteRange at(const RemoteRange& range, std::uint64_t offset) {
   return {range.peer, range.address + offset, range.key};
 }
 
-bool shows(const std::byte* bytes, const RemoteBlob& blob) {
-  BlobHeader header;
-  std::memcpy(&header, bytes, sizeof header);
-  return header.magic == BlobHeader::kMagic && header.object == blob.object &&
-         header.generation == blob.generation && header.length == blob.length;
-}
-
-/// CLOCK_BOOTTIME goes on while the machine sleeps: a reader that slept has read slowly.
-std::chrono::nanoseconds boot_time() {
-  timespec now{};
-  clock_gettime(CLOCK_BOOTTIME, &now);
-  return std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec);
-}
-
 std::chrono::steady_clock::time_point deadline(std::chrono::milliseconds timeout) {
   return std::chrono::steady_clock::now() + timeout;
 }
 
-/// Rule (ii): the header as it is now, after all of the payload was read.
-Result<Verdict> read_header_again(Fabric& fabric, const RemoteBlob& blob, const Buffer& into,
-                                  std::chrono::milliseconds timeout) {
-  auto read = fabric.read(blob.header, into, 0, sizeof(BlobHeader), deadline(timeout));
-  if (!read) return forward_error(std::move(read));
-  return shows(into.data(), blob) ? Verdict::kAccepted : Verdict::kRejected;
-}
-
-Result<Verdict> read_whole(Fabric& fabric, const RemoteBlob& blob, const Buffer& into,
-                           std::chrono::milliseconds timeout) {
-  const auto begin = boot_time();  // before the call that is accepted
-  auto read =
-      fabric.read(blob.header, into, 0, sizeof(BlobHeader) + blob.length, deadline(timeout));
-  if (!read) return forward_error(std::move(read));
-  const auto took = boot_time() - begin;  // after the completion was seen
-  if (!shows(into.data(), blob)) return Verdict::kRejected;
-  if (took < blob.window) return Verdict::kAccepted;
-  return read_header_again(fabric, blob, into, timeout);
-}
-
 }  // namespace
 
-Result<Verdict> read_verified(Fabric& fabric, const RemoteBlob& blob, std::uint64_t offset,
-                              std::uint64_t bytes, const Buffer& into,
-                              std::chrono::milliseconds timeout) {
-  static_assert(sizeof(BlobHeader) == kHeaderRoomBytes);
-  const bool whole = offset == 0 && bytes == blob.length && bytes <= kPartBytes;
-  if (whole) return read_whole(fabric, blob, into, timeout);
-  for (std::uint64_t done = 0; done < bytes;) {
-    const auto part = std::min(kPartBytes, bytes - done);
-    auto read = fabric.read(at(blob.header, sizeof(BlobHeader) + offset + done), into,
-                            kHeaderRoomBytes + done, part, deadline(timeout));
-    if (!read) return forward_error(std::move(read));
+VerifiedRead::VerifiedRead(Fabric& fabric, const RemoteBlob& blob, std::uint64_t offset,
+                           std::uint64_t bytes, const Buffer& into)
+    : fabric_(fabric), blob_(blob), offset_(offset), bytes_(bytes), into_(into) {}
+
+bool VerifiedRead::whole() const {
+  return offset_ == 0 && bytes_ == blob_.expected.length && bytes_ <= kPartBytes;
+}
+
+BlobHeader VerifiedRead::header() const {
+  BlobHeader seen;
+  std::memcpy(&seen, into_.data(), sizeof seen);
+  return seen;
+}
+
+Result<PendingRead> VerifiedRead::post_payload(std::uint64_t from, std::uint64_t bytes) {
+  return fabric_.start(at(blob_.header, sizeof(BlobHeader) + offset_ + from), into_,
+                       kHeaderRoomBytes + from, bytes);
+}
+
+Result<VerifiedRead> VerifiedRead::start(Fabric& fabric, const RemoteBlob& blob,
+                                         std::uint64_t offset, std::uint64_t bytes,
+                                         const Buffer& into) {
+  VerifiedRead read(fabric, blob, offset, bytes, into);
+  read.begin_ = boot_time();  // before the call that is accepted
+  auto posted = read.whole() ? fabric.start(blob.header, into, 0, sizeof(BlobHeader) + bytes)
+                             : read.post_payload(0, std::min(kPartBytes, bytes));
+  if (!posted) return forward_error(std::move(posted));
+  read.first_ = std::move(*posted);
+  return read;
+}
+
+Status VerifiedRead::finish_payload(std::chrono::milliseconds timeout) {
+  auto status = first_.finish(deadline(timeout));
+  for (auto done = std::min(kPartBytes, bytes_); status && done < bytes_;) {
+    const auto part = std::min(kPartBytes, bytes_ - done);
+    auto posted = post_payload(done, part);
+    if (!posted) return forward_error(std::move(posted));
+    status = posted->finish(deadline(timeout));
     done += part;
   }
-  return read_header_again(fabric, blob, into, timeout);
+  return status;
+}
+
+Result<Verdict> VerifiedRead::finish(std::chrono::milliseconds timeout) {
+  if (whole()) {
+    if (auto read = first_.finish(deadline(timeout)); !read) return forward_error(std::move(read));
+    const auto took = boot_time() - begin_;  // after the completion was seen
+    const auto verdict =
+        verify(header(), blob_.expected, Evidence::of_one_read(took, blob_.window));
+    if (verdict != Verdict::kReadHeaderAgain) return verdict;
+  } else if (auto read = finish_payload(timeout); !read) {
+    return forward_error(std::move(read));
+  }
+  // Rule (ii): the header as it is now, after all of the payload was read.
+  auto read = fabric_.read(blob_.header, into_, 0, sizeof(BlobHeader), deadline(timeout));
+  if (!read) return forward_error(std::move(read));
+  return verify(header(), blob_.expected, Evidence::of_header_read_last());
 }
 
 }  // namespace mempool::transport

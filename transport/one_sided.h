@@ -1,10 +1,12 @@
-// Verified one-sided reads: the one place that decides whether bytes that were read are the blob's.
+// Verified one-sided reads over a fabric: a blob's header and payload from the owner's memory.
 //
 // Two rules of docs/one-sided-reads.md, where the argument stands:
 //   (i)  header and payload came in one go that took less than the window W: one round trip;
 //   (ii) a read of the header, posted after every payload read had completed, still shows the blob.
 // Rule (i) rests on the owner keeping freed memory for longer than W; rule (ii) needs no clock and
-// serves parts, slow reads and readers that were paused.
+// serves parts, slow reads and readers that were paused. transport/verification decides.
+//
+// Thread safety: one thread at a time for a VerifiedRead.
 #pragma once
 
 #include <chrono>
@@ -13,31 +15,44 @@
 #include <mempool/ref.h>
 
 #include "transport/fabric.h"
+#include "transport/verification.h"
 
 namespace mempool::transport {
 
 /// Room in front of the payload in a Buffer that receives a blob: the header lands there.
-inline constexpr std::size_t kHeaderRoomBytes = 64;
+inline constexpr std::size_t kHeaderRoomBytes = sizeof(BlobHeader);
 
-/// What a reader expects where it reads.
+/// A blob where a reader thinks that it is.
 struct RemoteBlob {
   RemoteRange header;  // of the blob's header
-  std::uint64_t object = 0;
-  std::uint64_t generation = 0;
-  std::uint64_t length = 0;
+  ExpectedBlob expected;
   std::chrono::milliseconds window{0};  // W, as the owner announced it; 0: rule (ii) always
 };
 
-enum class Verdict {
-  kAccepted,
-  kRejected,  // the memory holds something else now: ask the owner; the buffer's bytes are
-              // undefined
-};
+/// A read of payload bytes [offset, offset + bytes) to kHeaderRoomBytes in a buffer.
+class VerifiedRead {
+ public:
+  /// Posts the first read, and returns. Large ranges are read in parts, by finish().
+  static Result<VerifiedRead> start(Fabric& fabric, const RemoteBlob& blob, std::uint64_t offset,
+                                    std::uint64_t bytes, const Buffer& into);
+  /// Accepted or Rejected; the bytes of a rejected read are undefined. `timeout` is for each part.
+  Result<Verdict> finish(std::chrono::milliseconds timeout);
 
-/// Reads payload bytes [offset, offset + bytes) to kHeaderRoomBytes in the buffer and verifies
-/// them. Large ranges are read in parts; `timeout` is for each.
-Result<Verdict> read_verified(Fabric& fabric, const RemoteBlob& blob, std::uint64_t offset,
-                              std::uint64_t bytes, const Buffer& into,
-                              std::chrono::milliseconds timeout);
+ private:
+  VerifiedRead(Fabric& fabric, const RemoteBlob& blob, std::uint64_t offset, std::uint64_t bytes,
+               const Buffer& into);
+  bool whole() const;
+  Result<PendingRead> post_payload(std::uint64_t from, std::uint64_t bytes);
+  Status finish_payload(std::chrono::milliseconds timeout);
+  BlobHeader header() const;
+
+  Fabric& fabric_;
+  RemoteBlob blob_;
+  std::uint64_t offset_;
+  std::uint64_t bytes_;
+  Buffer into_;
+  std::chrono::nanoseconds begin_{0};  // before the first read was posted
+  PendingRead first_;
+};
 
 }  // namespace mempool::transport

@@ -23,16 +23,18 @@ Status check_offers(const Hello& hello, const std::string& where) {
 }  // namespace
 
 Result<std::shared_ptr<Peer>> Peer::connect(IoThread& io, Fabrics& fabrics,
+                                            const AllowedPaths& paths, bool require_rdma,
                                             const std::string& host_port, const Hello& mine,
-                                            bool require_rdma, Clock::time_point deadline,
+                                            Clock::time_point deadline,
                                             std::function<void()> lost) {
   auto where = parse_host_port(host_port);
   if (!where) return forward_error(std::move(where));
   auto session = Connection::connect(io, host_port, mine, deadline, std::move(lost));
   if (!session) return forward_error(std::move(session));
-  std::shared_ptr<Peer> peer(new Peer(std::move(*session), fabrics, where->host, require_rdma));
+  std::shared_ptr<Peer> peer(new Peer(std::move(*session), io, fabrics, where->host, require_rdma));
   if (auto checked = check_offers(peer->hello(), host_port); !checked)
     return forward_error(std::move(checked));
+  if (paths.shared_memory && !peer->hello().door.empty()) peer->attach(mine, deadline);
   Status opened;
   {
     std::lock_guard lock(peer->mutex_);
@@ -42,12 +44,23 @@ Result<std::shared_ptr<Peer>> Peer::connect(IoThread& io, Fabrics& fabrics,
   return peer;
 }
 
-Peer::Peer(std::shared_ptr<Connection> session, Fabrics& fabrics, std::string host,
+Peer::Peer(std::shared_ptr<Connection> session, IoThread& io, Fabrics& fabrics, std::string host,
            bool require_rdma)
     : session_(std::move(session)),
+      recency_(io, *session_),
       fabrics_(fabrics),
       host_(std::move(host)),
       require_rdma_(require_rdma) {}
+
+/// Without it the fabric serves.
+void Peer::attach(const Hello& mine, Clock::time_point deadline) {
+  using std::chrono::milliseconds;
+  const auto left = std::chrono::ceil<milliseconds>(deadline - Clock::now());
+  auto shared = SharedRegions::attach(hello().door, {mine.session_high, mine.session_low},
+                                      hello().region_bytes, std::max(left, milliseconds(1)));
+  if (!shared) return log().debug("{}: {}", host_, shared.error().to_string());
+  shared_ = std::move(*shared);
+}
 
 Peer::~Peer() {
   session_->close();
@@ -89,7 +102,8 @@ bool Peer::plausible(const DRef& ref, const LocationHint& hint) const noexcept {
   const auto& regions = hello().region_bytes;
   if (hint.generation == 0 || hint.region >= regions.size()) return false;
   const auto region = regions[hint.region];
-  return hint.offset <= region && region - hint.offset >= sizeof(BlobHeader) &&
+  return hint.offset % alignof(BlobHeader) == 0 && hint.offset <= region &&
+         region - hint.offset >= sizeof(BlobHeader) &&
          region - hint.offset - sizeof(BlobHeader) >= ref.length;
 }
 
@@ -104,29 +118,42 @@ void Peer::give_up(const Route* failed, const Error& why) {
              next ? next->name : "the owner sends the bytes");
 }
 
+Result<Peer::Read> Peer::start(const DRef& ref, const LocationHint& hint, std::uint64_t offset,
+                               std::uint64_t bytes, const Buffer& into) {
+  const Route* route = route_.load();
+  if (!route) return fail(Code::kUnavailable, "no provider reaches " + host_);
+  const RemoteBlob blob{{route->address, route->offer.bases[hint.region] + hint.offset,
+                         route->offer.keys[hint.region]},
+                        {ref.id.object, hint.generation, ref.length},
+                        std::chrono::milliseconds(hello().read_window_ms)};
+  auto read = VerifiedRead::start(*route->fabric, blob, offset, bytes, into);
+  if (!read) return forward_error(std::move(read));
+  return Read(route, std::move(*read));
+}
+
+Result<Peer::Outcome> Peer::finish(Read read, std::chrono::milliseconds timeout) {
+  auto verdict = read.read_.finish(timeout);
+  const Route* route = read.route_;
+  if (verdict) {
+    route->timeouts_in_a_row.store(0, std::memory_order_relaxed);
+    return Outcome{*verdict, &route->fabric->provider()};
+  }
+  // One read that stands still may be a peer that sleeps; several are a path that leads nowhere.
+  const auto code = verdict.error().code;
+  const bool useless = code == Code::kTimeout ? ++route->timeouts_in_a_row >= kTimeoutsToGiveUp
+                                              : code == Code::kUnavailable && alive();
+  if (useless) give_up(route, verdict.error());
+  return forward_error(std::move(verdict));
+}
+
 Result<Peer::Outcome> Peer::read(const DRef& ref, const LocationHint& hint, std::uint64_t offset,
                                  std::uint64_t bytes, const Buffer& into,
                                  std::chrono::milliseconds timeout) {
   for (;;) {
-    const Route* route = route_.load();
-    if (!route) return fail(Code::kUnavailable, "no provider reaches " + host_);
-    const RemoteBlob blob{{route->address, route->offer.bases[hint.region] + hint.offset,
-                           route->offer.keys[hint.region]},
-                          ref.id.object,
-                          hint.generation,
-                          ref.length,
-                          std::chrono::milliseconds(hello().read_window_ms)};
-    auto verdict = read_verified(*route->fabric, blob, offset, bytes, into, timeout);
-    if (verdict) {
-      route->timeouts_in_a_row.store(0, std::memory_order_relaxed);
-      return Outcome{*verdict, &route->fabric->provider()};
-    }
-    // One read that stands still may be a peer that sleeps; several are a path that leads nowhere.
-    if (verdict.error().code == Code::kTimeout && ++route->timeouts_in_a_row >= kTimeoutsToGiveUp)
-      give_up(route, verdict.error());
-    if (verdict.error().code != Code::kUnavailable || !alive())
-      return forward_error(std::move(verdict));
-    give_up(route, verdict.error());
+    auto started = start(ref, hint, offset, bytes, into);
+    if (!started) return forward_error(std::move(started));
+    auto outcome = finish(std::move(*started), timeout);
+    if (outcome || outcome.error().code != Code::kUnavailable || !alive()) return outcome;
   }
 }
 

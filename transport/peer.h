@@ -2,8 +2,8 @@
 //
 // The path is chosen when the two meet: the first provider, best first, that both have and that
 // opens. When it fails, the next one is taken for the rest of the link's life, which is logged;
-// when none is left, the owner sends the bytes. Thread safety: every call from any thread.
-// `fabrics` outlives the peer.
+// when none is left, the owner sends the bytes. The memory of a node on this host is mapped when
+// the two meet. Thread safety: every call from any thread. `io` and `fabrics` outlive the peer.
 #pragma once
 
 #include <atomic>
@@ -16,15 +16,19 @@
 
 #include "transport/connection.h"
 #include "transport/fabrics.h"
+#include "transport/hint_cache.h"
 #include "transport/one_sided.h"
+#include "transport/recency_report.h"
+#include "transport/shared_regions.h"
 
 namespace mempool::transport {
 
 class Peer {
  public:
   static Result<std::shared_ptr<Peer>> connect(IoThread& io, Fabrics& fabrics,
+                                               const AllowedPaths& paths, bool require_rdma,
                                                const std::string& host_port, const Hello& mine,
-                                               bool require_rdma, Clock::time_point deadline,
+                                               Clock::time_point deadline,
                                                std::function<void()> lost);
   ~Peer();
 
@@ -35,15 +39,34 @@ class Peer {
   /// The provider in use; null when the owner has to send the bytes.
   const Provider* provider() const noexcept;
 
+  /// The memory of a node on this host; null where it cannot be shared.
+  SharedRegions* shared() const noexcept { return shared_.get(); }
+
+  /// Where the blob is, as far as this process knows.
+  LocationHint hint(const DRef& ref) { return hints_.newer_than(ref.hint, ref.id.object); }
+  /// The owner said where it is now.
+  void learn(const DRef& ref, const LocationHint& hint) {
+    if (hint.generation != ref.hint.generation) hints_.learn(ref.id.object, hint);
+  }
   /// Whether the hint can be true: it lies in a region that the peer announced.
   bool plausible(const DRef& ref, const LocationHint& hint) const noexcept;
 
-  /// A verified one-sided read of payload bytes [offset, offset + bytes) at a plausible hint.
-  /// Unavailable when no provider works (any more). Tells which provider was used last.
+  /// The blob was read without the owner's knowing: it is told, some time soon.
+  void touched(const DRef& ref) noexcept { recency_.note(ref.id.object); }
+
+  /// A verified one-sided read of payload bytes [offset, offset + bytes) at a plausible hint,
+  /// posted and under way. The peer outlives it.
+  class Read;
+  /// Unavailable when no provider works (any more).
+  Result<Read> start(const DRef& ref, const LocationHint& hint, std::uint64_t offset,
+                     std::uint64_t bytes, const Buffer& into);
+  /// Tells which provider was used.
   struct Outcome {
     Verdict verdict;
     const Provider* provider;
   };
+  Result<Outcome> finish(Read read, std::chrono::milliseconds timeout);
+  /// Both, by the next provider where one fails.
   Result<Outcome> read(const DRef& ref, const LocationHint& hint, std::uint64_t offset,
                        std::uint64_t bytes, const Buffer& into, std::chrono::milliseconds timeout);
 
@@ -58,11 +81,16 @@ class Peer {
         : fabric(opened), address(inserted), offer(std::move(offered)) {}
   };
 
-  Peer(std::shared_ptr<Connection> session, Fabrics& fabrics, std::string host, bool require_rdma);
+  Peer(std::shared_ptr<Connection> session, IoThread& io, Fabrics& fabrics, std::string host,
+       bool require_rdma);
+  void attach(const Hello& mine, Clock::time_point deadline);
   Status open_next_route();  // under mutex_
   void give_up(const Route* failed, const Error& why);
 
   std::shared_ptr<Connection> session_;
+  std::shared_ptr<SharedRegions> shared_;
+  HintCache hints_;
+  RecencyReport recency_;
   Fabrics& fabrics_;
   const std::string host_;
   const bool require_rdma_;
@@ -70,6 +98,14 @@ class Peer {
   std::size_t next_allowed_ = 0;  // providers before it were tried
   std::vector<std::unique_ptr<Route>> routes_;
   std::atomic<const Route*> route_{nullptr};
+};
+
+class Peer::Read {
+ private:
+  friend class Peer;
+  Read(const Route* route, VerifiedRead read) : route_(route), read_(std::move(read)) {}
+  const Route* route_;
+  VerifiedRead read_;
 };
 
 }  // namespace mempool::transport

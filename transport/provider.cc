@@ -44,9 +44,14 @@ std::vector<std::string> present_providers() {
   return names;
 }
 
-Result<std::vector<const Provider*>> choose_providers(std::vector<std::string> asked,
-                                                      bool require_rdma) {
+Result<AllowedPaths> choose_paths(std::vector<std::string> asked, bool require_rdma) {
   const bool automatic = std::erase(asked, "auto") > 0 || asked.empty();
+  const auto is_asked = [&](std::string_view name) { return std::erase(asked, name) > 0; };
+  AllowedPaths paths;
+  paths.shared_memory = (is_asked(kSharedMemoryName) || automatic) && !require_rdma;
+  paths.mapped_files = (is_asked(kMappedFilesName) || automatic) && !require_rdma;
+  is_asked(kPushName);
+
   const auto present = present_providers();
   const auto is_present = [&](std::string_view name) {
     return std::ranges::find(present, name) != present.end();
@@ -59,15 +64,14 @@ Result<std::vector<const Provider*>> choose_providers(std::vector<std::string> a
     if (!is_present(name))
       return missing("provider \"" + name + "\" is not usable on this machine");
   }
-  std::vector<const Provider*> chosen;
   for (const auto& provider : kProviders) {
     const bool wanted =
         (automatic && provider.automatic) || std::ranges::find(asked, provider.name) != asked.end();
-    if (wanted && is_present(provider.name)) chosen.push_back(&provider);
+    if (wanted && is_present(provider.name)) paths.providers.push_back(&provider);
   }
-  if (require_rdma && std::ranges::none_of(chosen, &Provider::rdma))
+  if (require_rdma && std::ranges::none_of(paths.providers, &Provider::rdma))
     return missing("RDMA is required, and no allowed provider has it");
-  return chosen;
+  return paths;
 }
 
 }  // namespace mempool::transport

@@ -27,10 +27,22 @@ const Provider* find_provider(std::string_view name);
 /// The names of providers that this machine can open now, best first.
 std::vector<std::string> present_providers();
 
-/// The providers to open for what the user asked for (nothing or "auto": all automatic ones), best
-/// first. NoProvider when a named one is not known or not here, or RDMA is required and absent; the
-/// message lists those present.
-Result<std::vector<const Provider*>> choose_providers(std::vector<std::string> asked,
-                                                      bool require_rdma);
+/// The ways by which a process may read the blobs of others; what none of them brings, the owner
+/// sends on the control connection.
+struct AllowedPaths {
+  bool shared_memory = false;              // of owners on this host
+  bool mapped_files = false;               // of owners whose spill files this process sees
+  std::vector<const Provider*> providers;  // best first
+};
+
+/// Names that stand beside those of providers where a user says which paths are allowed.
+inline constexpr std::string_view kSharedMemoryName = "shared";
+inline constexpr std::string_view kMappedFilesName = "files";
+inline constexpr std::string_view kPushName = "push";  // nothing but the control connection
+
+/// The paths for what the user asked for (nothing or "auto": all, with the automatic providers).
+/// NoProvider when a named provider is not known or not here, or RDMA is required and absent; the
+/// message lists those present. With RDMA required there is no other path.
+Result<AllowedPaths> choose_paths(std::vector<std::string> asked, bool require_rdma);
 
 }  // namespace mempool::transport

@@ -73,7 +73,7 @@ Offset<wire::Stats> pack(FlatBufferBuilder& b, const Stats& s) {
                            store.disk_bytes, store.max_disksize, store.spilled_bytes, store.hits,
                            store.misses, store.evictions, store.fragmentation_evictions,
                            store.quarantined_bytes, store.pinned_blobs, by_path, s.requests_served,
-                           s.sessions, s.rss_bytes);
+                           s.sessions, s.rss_bytes, s.recency_reports);
 }
 
 template <class T>
@@ -171,6 +171,7 @@ Hello unpack(const wire::Hello& h) {
   hello.quarantine_ms = h.quarantine_ms();
   hello.lease_ms = h.lease_ms();
   hello.members = unpack(h.members());
+  hello.door = text(h.door(), kMaxNameBytes);
   return hello;
 }
 
@@ -232,6 +233,7 @@ Stats unpack(const wire::Stats* s) {
   stats.requests_served = s->requests_served();
   stats.sessions = s->sessions();
   stats.rss_bytes = s->rss_bytes();
+  stats.recency_reports = s->recency_reports();
   return stats;
 }
 
@@ -245,6 +247,8 @@ Reply unpack(const wire::Reply& r) {
   reply.info = unpack(r.info());
   reply.nodes = unpack(r.nodes());
   reply.stats = unpack(r.stats());
+  if (const auto* s = r.stamp())
+    reply.stamp = {s->device(), s->inode(), s->size(), s->modified_ns(), s->changed_ns()};
   return reply;
 }
 
@@ -259,10 +263,11 @@ std::vector<std::byte> encode(const Hello& h) {
   const auto authentication = pack(b, h.authentication);
   const auto regions = b.CreateVector(h.region_bytes);
   const auto members = pack(b, h.members);
+  const auto door = h.door.empty() ? 0 : b.CreateString(h.door);
   return finish(b, wire::Body::Hello,
                 wire::CreateHello(b, h.cluster, h.node, h.incarnation, h.session_high,
                                   h.session_low, address, authentication, providers, regions,
-                                  h.read_window_ms, h.quarantine_ms, h.lease_ms, members));
+                                  h.read_window_ms, h.quarantine_ms, h.lease_ms, members, door));
 }
 
 std::vector<std::byte> encode(const Request& r) {
@@ -285,9 +290,11 @@ std::vector<std::byte> encode(const Reply& r) {
   const auto nodes = pack(b, r.nodes);
   const auto stats = r.stats.node ? pack(b, r.stats) : 0;
   const auto ref = pack(r.ref);
+  const wire::FileStamp stamp(r.stamp.device, r.stamp.inode, r.stamp.size, r.stamp.modified_ns,
+                              r.stamp.changed_ns);
   return finish(b, wire::Body::Reply,
                 wire::CreateReply(b, r.id, static_cast<std::uint16_t>(r.code), message, &ref, file,
-                                  info, nodes, stats));
+                                  info, nodes, stats, r.stamp.inode ? &stamp : nullptr));
 }
 
 Result<std::variant<Hello, Request, Reply>> decode(std::span<const std::byte> message) {

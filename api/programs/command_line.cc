@@ -42,8 +42,9 @@ void add_cluster_options(CLI::App& app, ClusterOptions& options) {
   app.add_option("--cluster", options.cluster, "name of the cluster")->type_name("NAME");
   app.add_option(
          "--provider", options.providers,
-         "allowed fabric providers (verbs, net, tcp, sockets, shm); default: auto, the best "
-         "that both sides have")
+         "allowed paths: fabric providers (verbs, net, tcp, sockets, shm), shared (memory of nodes "
+         "on this host), files (spill files that this process sees), push (sent by the owner); "
+         "default: auto, the best that both sides have")
       ->delimiter(',')
       ->type_name("NAME[,NAME]")
       ->default_str("");

@@ -232,12 +232,12 @@ TEST_F(CliTest, LoadPrintsAManifestAndVerifyProvesIt) {
   const auto verified = cli({"verify", manifest});
   EXPECT_EQ(verified.status, 0) << verified.err;
   EXPECT_THAT(verified.out, AllOf(HasSubstr("files       4"), HasSubstr("mismatches  0"),
-                                  HasSubstr("tcp (" + best_tcp_provider() + ")")));
+                                  HasSubstr("shared memory: 4 gets")));
   auto report = done_json({"verify", manifest});
   EXPECT_EQ(report["files"], 4);
   EXPECT_EQ(report["bytes"], 10 + 3 * kMiB + 1000);
   EXPECT_EQ(report["mismatches"], 0);
-  EXPECT_EQ(report["gets_by_path"]["tcp (" + best_tcp_provider() + ")"], 4);
+  EXPECT_EQ(report["gets_by_path"]["shared memory"], 4);
   EXPECT_EQ(cli({"verify", "-"}, {.input = bytes_of(loaded.out)}).status, 0);
 
   // An original of the same size that changed is a mismatch; one that is gone is only counted.

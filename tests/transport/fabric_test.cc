@@ -190,7 +190,11 @@ class VerifiedReadTest : public FabricTest {
     const BlobHeader header{BlobHeader::kMagic, 7, generation, kLength, 0, {}};
     std::memcpy(memory_.data() + 4096, &header, sizeof header);
   }
-  RemoteBlob blob(std::uint64_t generation) const { return {at(4096), 7, generation, kLength}; }
+  RemoteBlob blob(std::uint64_t generation) const { return {at(4096), {7, generation, kLength}}; }
+  Verdict read(const RemoteBlob& blob, std::uint64_t offset, std::uint64_t bytes,
+               const Buffer& into) {
+    return must(must(VerifiedRead::start(*reader_, blob, offset, bytes, into)).finish(30s));
+  }
 };
 INSTANTIATE_TEST_SUITE_P(Over, VerifiedReadTest, ::testing::Values("net", "tcp", "sockets"),
                          provider_name);
@@ -198,18 +202,19 @@ INSTANTIATE_TEST_SUITE_P(Over, VerifiedReadTest, ::testing::Values("net", "tcp",
 TEST_P(VerifiedReadTest, AcceptsTheBlobAndNothingElse) {
   publish(99);
   const auto buffer = must(buffers_.take(kHeaderRoomBytes + kLength));
-  EXPECT_EQ(must(read_verified(*reader_, blob(99), 0, kLength, buffer, 30s)), Verdict::kAccepted);
+  EXPECT_EQ(read(blob(99), 0, kLength, buffer), Verdict::kAccepted);
   EXPECT_TRUE(same(bytes_of(buffer, kHeaderRoomBytes, kLength), part(4096 + 64, kLength)));
-  EXPECT_EQ(must(read_verified(*reader_, blob(99), 1000, 50, buffer, 30s)), Verdict::kAccepted);
+  EXPECT_EQ(read(blob(99), 1000, 50, buffer), Verdict::kAccepted);
   EXPECT_TRUE(same(bytes_of(buffer, kHeaderRoomBytes, 50), part(4096 + 64 + 1000, 50)));
-  EXPECT_EQ(must(read_verified(*reader_, blob(99), 0, 0, buffer, 30s)), Verdict::kAccepted);
+  EXPECT_EQ(read(blob(99), 0, 0, buffer), Verdict::kAccepted);
 
-  EXPECT_EQ(must(read_verified(*reader_, blob(98), 0, 50, buffer, 30s)), Verdict::kRejected);
-  for (auto change : {+[](RemoteBlob& b) { b.object = 8; }, +[](RemoteBlob& b) { b.length -= 1; },
+  EXPECT_EQ(read(blob(98), 0, 50, buffer), Verdict::kRejected);
+  for (auto change : {+[](RemoteBlob& b) { b.expected.object = 8; },
+                      +[](RemoteBlob& b) { b.expected.length -= 1; },
                       +[](RemoteBlob& b) { b.header.address += 64; }}) {
     RemoteBlob other = blob(99);
     change(other);
-    EXPECT_EQ(must(read_verified(*reader_, other, 0, 50, buffer, 30s)), Verdict::kRejected);
+    EXPECT_EQ(read(other, 0, 50, buffer), Verdict::kRejected);
   }
 }
 
@@ -217,8 +222,8 @@ TEST_P(VerifiedReadTest, RejectsWhatWasFreedMeanwhile) {
   publish(1);
   publish(2);
   const auto buffer = must(buffers_.take(kHeaderRoomBytes + 100));
-  EXPECT_EQ(must(read_verified(*reader_, blob(1), 0, 100, buffer, 30s)), Verdict::kRejected);
-  EXPECT_EQ(must(read_verified(*reader_, blob(2), 0, 100, buffer, 30s)), Verdict::kAccepted);
+  EXPECT_EQ(read(blob(1), 0, 100, buffer), Verdict::kRejected);
+  EXPECT_EQ(read(blob(2), 0, 100, buffer), Verdict::kAccepted);
 }
 
 }  // namespace

@@ -22,7 +22,9 @@ TEST(Providers, SocketsAndATcpProviderAreHere) {
 }
 
 TEST(Providers, BestFirstAndSocketsLastOfTheAutomaticOnes) {
-  const auto chosen = must(choose_providers({}, false));
+  const auto paths = must(choose_paths({}, false));
+  EXPECT_TRUE(paths.shared_memory && paths.mapped_files);
+  const auto& chosen = paths.providers;
   ASSERT_FALSE(chosen.empty());
   EXPECT_EQ(chosen.back()->name, "sockets");
   EXPECT_TRUE(std::ranges::all_of(chosen, &Provider::automatic));
@@ -30,16 +32,27 @@ TEST(Providers, BestFirstAndSocketsLastOfTheAutomaticOnes) {
 }
 
 TEST(Providers, AskedForByNameInTheTablesOrder) {
-  const auto chosen = must(choose_providers({"sockets", present_providers().front()}, false));
+  const auto paths = must(choose_paths({"sockets", present_providers().front()}, false));
+  EXPECT_FALSE(paths.shared_memory || paths.mapped_files);
+  const auto& chosen = paths.providers;
   ASSERT_EQ(chosen.size(), 2U);
   EXPECT_EQ(chosen.back()->name, "sockets");
-  EXPECT_EQ(must(choose_providers({"sockets"}, false)).size(), 1U);
+  EXPECT_EQ(must(choose_paths({"sockets"}, false)).providers.size(), 1U);
+}
+
+TEST(Providers, OtherPathsByName) {
+  const auto shared = must(choose_paths({"shared"}, false));
+  EXPECT_TRUE(shared.shared_memory && !shared.mapped_files && shared.providers.empty());
+  const auto files = must(choose_paths({"files", "sockets"}, false));
+  EXPECT_TRUE(!files.shared_memory && files.mapped_files && files.providers.size() == 1);
+  const auto push = must(choose_paths({"push"}, false));
+  EXPECT_TRUE(!push.shared_memory && !push.mapped_files && push.providers.empty());
 }
 
 TEST(Providers, UnknownOnesAreRefusedWithThoseThatArePresent) {
   for (const auto& asked :
        {std::vector<std::string>{"telepathy"}, {"sockets", "telepathy"}, {""}}) {
-    const auto refused = choose_providers(asked, false);
+    const auto refused = choose_paths(asked, false);
     EXPECT_EQ(code(refused), Code::kNoProvider);
     EXPECT_THAT(message(refused), HasSubstr("present here: "));
     EXPECT_THAT(message(refused), HasSubstr("sockets"));
@@ -47,7 +60,7 @@ TEST(Providers, UnknownOnesAreRefusedWithThoseThatArePresent) {
 }
 
 TEST(Providers, RequiredRdmaIsNeverDowngraded) {
-  const auto refused = choose_providers({"sockets"}, true);
+  const auto refused = choose_paths({"sockets"}, true);
   EXPECT_EQ(code(refused), Code::kNoProvider);
   EXPECT_THAT(message(refused), HasSubstr("RDMA is required"));
 }

@@ -59,8 +59,9 @@ struct Stats {
   std::uint64_t node = 0;
   StoreStats store;
   std::map<std::string, PathStats> gets_by_path;  // path and provider, as BlobInfo::path prints it
-  std::uint64_t requests_served = 0;              // messages of peers
-  std::uint64_t sessions = 0;                     // open ones
+  std::uint64_t requests_served = 0;              // messages of peers, without reports of recency
+  std::uint64_t recency_reports = 0;  // messages of peers that tell what they read without asking
+  std::uint64_t sessions = 0;         // open ones
   std::uint64_t rss_bytes = 0;
 };
 

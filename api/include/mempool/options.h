@@ -11,9 +11,12 @@ enum class Policy : std::uint8_t { kLru, kMru };
 
 /// How a program takes part in a cluster; shared by nodes and clients.
 struct ClusterOptions {
-  std::string cluster = "mempool";     // nodes and clients of one name form one cluster
-  std::vector<std::string> providers;  // allowed fabric providers; empty or "auto": all present
-  bool require_rdma = false;           // refuse to read over anything but RDMA
+  std::string cluster = "mempool";  // nodes and clients of one name form one cluster
+  // Allowed paths: fabric providers by name, "shared" (memory of nodes on this host), "files"
+  // (spill files that this process sees), "push" (only what the owner sends); empty or "auto": all
+  // present.
+  std::vector<std::string> providers;
+  bool require_rdma = false;  // refuse to read over anything but RDMA
   // Patience with one operation, unless the call says otherwise; with each part of those that move
   // more than a megabyte, so that it measures standstill and not size.
   std::uint32_t timeout_ms = 30'000;

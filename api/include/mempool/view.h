@@ -11,13 +11,14 @@ namespace mempool {
 
 /// The way the bytes of a get came.
 enum class Path : std::uint8_t {
-  kInProcess,   // pinned in the arena of this process
-  kMappedFile,  // a spill file mapped into this process
-  kRdma,        // one-sided read over an RDMA provider
-  kTcp,         // one-sided read over a provider that runs on TCP
-  kPush,        // sent by the owner on the control connection
+  kInProcess,     // pinned in the arena of this process
+  kSharedMemory,  // the memory of an owner on this host, mapped: in place, or copied from there
+  kMappedFile,    // a spill file mapped into this process
+  kRdma,          // one-sided read over an RDMA provider
+  kTcp,           // one-sided read over a provider that runs on TCP
+  kPush,          // sent by the owner on the control connection
 };
-inline constexpr std::size_t kPathCount = 5;
+inline constexpr std::size_t kPathCount = 6;
 std::string_view to_string(Path path) noexcept;
 
 /// While a View lives its blob is pinned: not evicted, not moved, not reused, also when it is

@@ -1,0 +1,245 @@
+#include "api/remote_get.h"
+
+#include <algorithm>
+
+#include "api/blob_file.h"
+#include "api/transfer.h"
+
+namespace mempool {
+
+using transport::Buffer;
+using transport::kHeaderRoomBytes;
+using transport::Op;
+using transport::Verdict;
+
+namespace {
+
+constexpr int kLocateTries = 2;  // then the owner sends the bytes
+
+void drop_buffer(void* block, void*) noexcept {
+  Buffer dropped(static_cast<transport::BufferBlock*>(block));
+}
+
+}  // namespace
+
+RemoteGet::RemoteGet(Cluster& cluster, Cluster::PeerPtr peer, const DRef& ref,
+                     const GetOptions& options)
+    : cluster_(cluster),
+      peer_(std::move(peer)),
+      ref_(ref),
+      options_(options),
+      deadline_(cluster.deadline(options.timeout_ms)) {}
+
+bool RemoteGet::readable(const LocationHint& hint) const {
+  return (peer_->shared() || peer_->provider()) && peer_->plausible(ref_, hint);
+}
+
+/// A fabric that swallows reads must leave time for the owner to send the bytes.
+std::chrono::milliseconds RemoteGet::read_timeout() const {
+  return cluster_.timeout(options_.timeout_ms) / 3;
+}
+
+void RemoteGet::count(std::uint64_t bytes) {
+  cluster_.counters().count(path_, provider_, bytes);
+  const bool unseen = path_ == Path::kSharedMemory || path_ == Path::kRdma || path_ == Path::kTcp;
+  if (unseen && options_.touch) peer_->touched(ref_);
+}
+
+// ---- the owner's memory ----
+
+/// Tries the hint, and then what the owner says. An attempt that fails for want of a path leads
+/// elsewhere, as does a blob that is not in memory.
+template <class Attempt>
+Result<RemoteGet::Place> RemoteGet::at_hints(Attempt attempt) {
+  LocationHint hint = peer_->hint(ref_);
+  for (int tries = 0;; ++tries) {
+    if (readable(hint)) {
+      auto verdict = attempt(hint);
+      if (verdict && *verdict == Verdict::kAccepted) return Place::kMemory;
+      const auto code = verdict ? Code::kOk : verdict.error().code;
+      if (code == Code::kTimeout || code == Code::kUnavailable) return Place::kElsewhere;
+      if (!verdict) return forward_error(std::move(verdict));
+    }
+    if (tries == kLocateTries) return Place::kElsewhere;
+    auto located = locate();
+    if (!located) return forward_error(std::move(located));
+    hint = *located;
+    if (!readable(hint)) return Place::kElsewhere;
+    peer_->learn(ref_, hint);
+  }
+}
+
+/// Where the owner says that the blob is now; no hint when only a file has it. Who insists on RDMA
+/// has such a blob loaded first.
+Result<LocationHint> RemoteGet::locate() {
+  for (const bool loaded : {false, true}) {
+    auto located = peer_->session().call(
+        {.op = Op::kLocate, .blob = ref_.id, .peek = !options_.touch}, deadline_);
+    if (!located) return forward_error(std::move(located));
+    if (located->ref.length != ref_.length)
+      return fail(Code::kInvalidArgument, "the reference says " + std::to_string(ref_.length) +
+                                              " bytes, its blob has " +
+                                              std::to_string(located->ref.length));
+    file_ = std::move(located->file);
+    stamp_ = located->stamp;
+    const auto hint = located->ref.hint;
+    if (hint.generation != 0 || loaded || !cluster_.options().require_rdma) return hint;
+    auto loading = peer_->session().call({.op = Op::kPrefetch, .blob = ref_.id}, deadline_);
+    if (!loading) return forward_error(std::move(loading));
+  }
+  return LocationHint{};
+}
+
+/// Room for a payload behind kHeaderRoomBytes. A length from outside must not wrap here.
+Status RemoteGet::need_buffer(std::uint64_t payload_bytes) {
+  if (buffer_) return {};
+  const auto room = std::min<std::uint64_t>(payload_bytes, transport::BufferPool::kMaxBytes);
+  auto buffer = cluster_.buffers().take(kHeaderRoomBytes + room);
+  if (!buffer) return forward_error(std::move(buffer));
+  buffer_ = std::move(*buffer);
+  return {};
+}
+
+std::span<std::byte> RemoteGet::buffered() const {
+  return {buffer_.data() + kHeaderRoomBytes, ref_.length};
+}
+
+View RemoteGet::buffered_view() {
+  const auto bytes = buffered();
+  return View(bytes, path_, drop_buffer, buffer_.release(), nullptr);
+}
+
+Result<Verdict> RemoteGet::judge(Result<transport::Peer::Outcome> outcome) {
+  if (outcome) {
+    provider_ = outcome->provider;
+    path_ = PathCounters::one_sided(*provider_);
+    return outcome->verdict;
+  }
+  // Its bytes may still arrive in that buffer.
+  if (outcome.error().code == Code::kTimeout) buffer_ = Buffer();
+  return forward_error(std::move(outcome));
+}
+
+Result<Verdict> RemoteGet::fabric_read(const LocationHint& hint, std::uint64_t offset,
+                                       std::uint64_t bytes) {
+  if (auto room = need_buffer(bytes); !room) return forward_error(std::move(room));
+  return judge(peer_->read(ref_, hint, offset, bytes, buffer_, read_timeout()));
+}
+
+/// The whole blob: in place where the memory is shared and a slot is free.
+Result<Verdict> RemoteGet::look(const LocationHint& hint) {
+  auto* shared = peer_->shared();
+  if (!shared) return fabric_read(hint, 0, ref_.length);
+  path_ = Path::kSharedMemory;
+  provider_ = nullptr;
+  if (auto shown = shared->show(hint, expected(hint))) {
+    in_place_ = std::move(shown->view);
+    return shown->verdict;
+  }
+  if (auto room = need_buffer(ref_.length); !room) return forward_error(std::move(room));
+  return shared->copy(hint, expected(hint), 0, buffered());
+}
+
+void RemoteGet::start() {
+  const auto hint = peer_->hint(ref_);
+  if (peer_->shared() || !readable(hint) || !need_buffer(ref_.length)) return;
+  auto started = peer_->start(ref_, hint, 0, ref_.length, buffer_);
+  if (started) started_.emplace(std::move(*started));
+}
+
+Result<View> RemoteGet::finish() {
+  if (!started_) return view();
+  auto verdict = judge(peer_->finish(std::move(*started_), read_timeout()));
+  started_.reset();
+  if (!verdict || *verdict != Verdict::kAccepted) return view();
+  count(ref_.length);
+  return buffered_view();
+}
+
+// ---- the blob's file ----
+
+/// The file, if this process sees the one that the owner means.
+std::optional<spill::File> RemoteGet::visible_file() {
+  if (file_.path.empty() || !cluster_.paths().mapped_files) return std::nullopt;
+  auto file = spill::File::open(
+      file_, {stamp_.device, stamp_.inode, stamp_.size, stamp_.modified_ns, stamp_.changed_ns});
+  const bool same =
+      file && file->ref().id.object == ref_.id.object && file->ref().length == ref_.length;
+  if (!same) return std::nullopt;
+  return std::move(*file);
+}
+
+std::optional<View> RemoteGet::map_file() {
+  const auto file = visible_file();
+  if (!file) return std::nullopt;
+  auto view = map_blob_file(*file);
+  if (!view) return std::nullopt;  // the owner reports what is wrong with it
+  path_ = Path::kMappedFile;
+  provider_ = nullptr;
+  return std::move(*view);
+}
+
+bool RemoteGet::copy_file(std::uint64_t offset, std::span<std::byte> out) {
+  const auto file = visible_file();
+  if (!file || !file->read(offset, out)) return false;
+  path_ = Path::kMappedFile;
+  provider_ = nullptr;
+  return true;
+}
+
+// ---- the owner sends ----
+
+Status RemoteGet::push(std::uint64_t offset, std::span<std::byte> out) {
+  if (cluster_.options().require_rdma)
+    return fail(Code::kUnavailable, "RDMA is required, and it did not bring the bytes");
+  path_ = Path::kPush;
+  provider_ = nullptr;
+  const transport::Request first{
+      .op = Op::kRead, .blob = ref_.id, .offset = offset, .peek = !options_.touch};
+  using std::chrono::milliseconds;
+  const auto left = std::chrono::ceil<milliseconds>(deadline_ - Cluster::Clock::now());
+  const auto timeout =
+      out.size() > Transfer::kPartBytes ? cluster_.timeout(options_.timeout_ms) : left;
+  return push_to(peer_->session(), first, out, timeout);
+}
+
+// ---- all of it ----
+
+Result<View> RemoteGet::view() {
+  auto place = at_hints([&](const LocationHint& hint) { return look(hint); });
+  if (!place) return forward_error(std::move(place));
+  std::optional<View> view;
+  if (*place == Place::kMemory) {
+    view = in_place_.path() == Path::kSharedMemory ? std::move(in_place_) : buffered_view();
+  } else {
+    view = map_file();
+  }
+  if (!view) {
+    if (auto room = need_buffer(ref_.length); !room) return forward_error(std::move(room));
+    if (auto pushed = push(0, buffered()); !pushed) return forward_error(std::move(pushed));
+    view = buffered_view();
+  }
+  count(ref_.length);
+  return std::move(*view);
+}
+
+Status RemoteGet::copy(std::uint64_t offset, std::span<std::byte> out) {
+  auto place = at_hints([&](const LocationHint& hint) -> Result<Verdict> {
+    auto* shared = peer_->shared();
+    if (!shared) return fabric_read(hint, offset, out.size());
+    path_ = Path::kSharedMemory;
+    return shared->copy(hint, expected(hint), offset, out);
+  });
+  if (!place) return forward_error(std::move(place));
+  if (*place == Place::kMemory) {
+    // A fabric brings them to memory that it knows.
+    if (path_ != Path::kSharedMemory)
+      std::copy_n(buffer_.data() + kHeaderRoomBytes, out.size(), out.data());
+  } else if (!copy_file(offset, out)) {
+    if (auto pushed = push(offset, out); !pushed) return pushed;
+  }
+  count(out.size());
+  return {};
+}
+
+}  // namespace mempool
