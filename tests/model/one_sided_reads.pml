@@ -58,15 +58,16 @@ byte stored[WORDS] = NONE;  /* the owner's stores that only the owner sees yet *
 bool slot[SLOTS];
 byte slot_stored[SLOTS] = NONE;  /* the reader's stores that only the reader sees yet */
 bool session_lives = true;
+bool a_session_died;
 
-byte read_age = W;        /* since t0, by the reader's clock; W: W or more */
-byte death_age = Q;       /* since t_dead, by the owner's clock; Q: Q or more */
+byte read_age = W;   /* since t0, by the reader's clock; W: W or more */
+byte death_age = Q;  /* since t_dead, by the owner's clock; Q: Q or more */
 bool reader_ticks_next;
 
 bool wrong_bytes_shown;
 
 /* Stores become visible late, in any order; a fence waits for all of one's own. */
-#define ALL_SEE(word) stored[word] == NONE
+#define ALL_SEE(word) (stored[word] == NONE)
 #define FENCE (ALL_SEE(ID) && ALL_SEE(G0) && ALL_SEE(G1) && ALL_SEE(P0) && ALL_SEE(P1))
 #define SLOT_FENCE (slot_stored[0] == NONE && slot_stored[1] == NONE)
 
@@ -145,8 +146,8 @@ inline wait_for_slots() {
   wait_for_slot(1);
 #endif
   if
-  :: kept && session_lives -> REACHED(REUSED_AFTER_CLEAR)
-  :: kept && !session_lives -> REACHED(REUSED_AFTER_HANG_UP)
+  :: kept && !a_session_died -> REACHED(REUSED_AFTER_CLEAR)
+  :: kept && !session_lives && (slot[0] || slot[1]) -> REACHED(REUSED_AFTER_HANG_UP)
   :: else
   fi
 }
@@ -333,7 +334,7 @@ next:
 #endif
      goto next
   :: /* it dies; the system hangs up for it; later another session begins */
-     session_lives = false;
+     d_step { session_lives = false; a_session_died = true };
      d_step {
        slot[0] = false;
        slot[1] = false;
