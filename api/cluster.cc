@@ -130,12 +130,14 @@ Result<Cluster::PeerPtr> Cluster::link(const std::string& address, Clock::time_p
   return link->peer;
 }
 
+Cluster::PeerPtr Cluster::linked(std::uint64_t node) {
+  std::lock_guard lock(mutex_);
+  const auto found = linked_.find(node);
+  return found != linked_.end() && found->second->alive() ? found->second : nullptr;
+}
+
 Result<Cluster::PeerPtr> Cluster::peer(std::uint64_t node, Clock::time_point deadline) {
-  {
-    std::lock_guard lock(mutex_);
-    const auto found = linked_.find(node);
-    if (found != linked_.end() && found->second->alive()) return found->second;
-  }
+  if (auto linked_already = linked(node)) return linked_already;
   auto known = membership_->find(node);
   if (!known && hello_.address.empty()) {
     // A client learns of nodes that came later from those it knows.

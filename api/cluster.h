@@ -50,6 +50,8 @@ class Cluster {
   /// A node introduced itself, or was spoken of.
   void heard_of(const NodeInfo& node);
 
+  /// The link to a node, if there is one.
+  PeerPtr linked(std::uint64_t node);
   /// The link to a node, made if there is none. Unavailable, Timeout, WrongCluster, ...
   Result<PeerPtr> peer(std::uint64_t node, Clock::time_point deadline);
   /// Any living node: for a client the one it was given, else another it heard of.

@@ -115,6 +115,27 @@ Status Node::read(const DRef& ref, std::uint64_t offset, std::span<std::byte> ou
   return {};
 }
 
+Status Node::fill(const DRef& ref, Buffer& into, const GetOptions& options) {
+  return read(ref, 0, into.bytes().first(ref.length), options);
+}
+
+std::unique_ptr<PendingView::Work> Node::start_get(const DRef& ref, const GetOptions& options) {
+  struct Done final : PendingView::Work {
+    explicit Done(Result<View> got) : view(std::move(got)) {}
+    Result<View> finish() override { return std::move(view); }
+    Result<View> view;
+  };
+  return std::make_unique<Done>(get(ref, options));
+}
+
+std::vector<Result<DRef>> Node::set_all(std::span<const std::span<const std::byte>> blobs,
+                                        const SetOptions& options) {
+  std::vector<Result<DRef>> refs;
+  refs.reserve(blobs.size());
+  for (const auto& bytes : blobs) refs.push_back(set(bytes, options));
+  return refs;
+}
+
 Status Node::remove(const DRef& ref) {
   return store_->remove(ref.id.object);
 }

@@ -35,6 +35,10 @@ class Node final : public Verbs {
   Result<View> get(const DRef& ref, const GetOptions& options) override;
   Status read(const DRef& ref, std::uint64_t offset, std::span<std::byte> out,
               const GetOptions& options) override;
+  Status fill(const DRef& ref, Buffer& into, const GetOptions& options) override;
+  std::unique_ptr<PendingView::Work> start_get(const DRef& ref, const GetOptions& options) override;
+  std::vector<Result<DRef>> set_all(std::span<const std::span<const std::byte>> blobs,
+                                    const SetOptions& options) override;
   Status remove(const DRef& ref) override;
   Result<FileRef> to_disk(const DRef& ref, bool release) override;
   Status prefetch(const DRef& ref) override;

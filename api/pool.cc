@@ -1,10 +1,12 @@
 // Pool: every verb finds who can do it - this process's node or the remote side - and hands it on.
 #include <algorithm>
 #include <cstring>
+#include <deque>
 
 #include <mempool/mempool.h>
 
 #include "api/blob_file.h"
+#include "api/buffer_access.h"
 #include "api/pool_core.h"
 
 namespace mempool {
@@ -33,6 +35,58 @@ Result<View> Pool::poolget(const DRef& ref, const GetOptions& options) {
   auto verbs = core_->verbs(ref.id);
   if (!verbs) return forward_error(std::move(verbs));
   return (*verbs)->get(ref, options);
+}
+
+Status Pool::poolget(const DRef& ref, Buffer& into, const GetOptions& options) {
+  auto verbs = core_->verbs(ref.id);
+  if (!verbs) return forward_error(std::move(verbs));
+  if (into.bytes().size() < ref.length)
+    return fail(Code::kInvalidArgument, "a buffer of " + std::to_string(into.bytes().size()) +
+                                            " bytes has no room for a blob of " +
+                                            std::to_string(ref.length));
+  return (*verbs)->fill(ref, into, options);
+}
+
+Result<Buffer> Pool::buffer(std::size_t bytes) {
+  if (auto fine = core_->usable(); !fine) return forward_error(std::move(fine));
+  const auto room = std::min(bytes, transport::BufferPool::kMaxBytes);
+  auto buffer = core_->buffers().take(transport::kHeaderRoomBytes + room);
+  if (!buffer) return forward_error(std::move(buffer));
+  return BufferAccess::wrap(std::move(*buffer));
+}
+
+PendingView Pool::poolget_async(const DRef& ref, const GetOptions& options) {
+  struct Failed final : PendingView::Work {
+    explicit Failed(Error why) : error(std::move(why)) {}
+    Result<View> finish() override { return tl::unexpected(std::move(error)); }
+    Error error;
+  };
+  auto verbs = core_->verbs(ref.id);
+  if (!verbs) return PendingView(std::make_unique<Failed>(std::move(verbs).error()));
+  return PendingView((*verbs)->start_get(ref, options));
+}
+
+std::vector<Result<View>> Pool::poolget_all(std::span<const DRef> refs, const GetOptions& options) {
+  constexpr std::size_t kInFlight = 32;
+  std::vector<Result<View>> views;
+  views.reserve(refs.size());
+  std::deque<PendingView> pending;
+  for (const auto& ref : refs) {
+    if (pending.size() == kInFlight) {
+      views.push_back(pending.front().wait());
+      pending.pop_front();
+    }
+    pending.push_back(poolget_async(ref, options));
+  }
+  for (auto& get : pending) views.push_back(get.wait());
+  return views;
+}
+
+std::vector<Result<DRef>> Pool::poolset_all(std::span<const std::span<const std::byte>> blobs,
+                                            const SetOptions& options) {
+  auto verbs = core_->verbs_of_node(options.node);
+  if (verbs) return (*verbs)->set_all(blobs, options);
+  return std::vector<Result<DRef>>(blobs.size(), tl::unexpected(verbs.error()));
 }
 
 Status Pool::poolread(const DRef& ref, std::uint64_t offset, std::span<std::byte> out,

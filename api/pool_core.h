@@ -40,6 +40,9 @@ class PoolCore {
   /// Null in pools without a network.
   Remote* remote() noexcept { return remote_.get(); }
   Cluster* cluster() noexcept { return cluster_.get(); }
+  transport::BufferPool& buffers() noexcept {
+    return cluster_ ? cluster_->buffers() : own_buffers_;
+  }
   PathCounters& counters() noexcept { return cluster_ ? cluster_->counters() : own_counters_; }
 
   virtual NodeInfo self() const { return {}; }
@@ -55,7 +58,9 @@ class PoolCore {
   Verbs* local_ = nullptr;
   std::unique_ptr<Cluster> cluster_;
   std::unique_ptr<Remote> remote_;
+  // Of pools without a network.
   PathCounters own_counters_;
+  transport::BufferPool own_buffers_;
 
  private:
   const unsigned forks_ = current_forks();

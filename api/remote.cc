@@ -1,15 +1,17 @@
 #include "api/remote.h"
 
 #include <algorithm>
+#include <deque>
 #include <filesystem>
+#include <optional>
 
+#include "api/buffer_access.h"
 #include "api/identity.h"
 #include "api/remote_get.h"
 #include "api/transfer.h"
 
 namespace mempool {
 
-using transport::Buffer;
 using transport::Op;
 using transport::Peer;
 using transport::Reply;
@@ -18,7 +20,14 @@ using transport::Request;
 namespace {
 
 void drop_buffer(void* block, void*) noexcept {
-  Buffer dropped(static_cast<transport::BufferBlock*>(block));
+  transport::Buffer dropped(static_cast<transport::BufferBlock*>(block));
+}
+
+Request set_request(std::span<const std::byte> bytes, const SetOptions& options,
+                    std::chrono::milliseconds timeout) {
+  Request request{.op = Op::kSet, .length = bytes.size(), .options = options};
+  request.timeout_ms = static_cast<std::uint32_t>(timeout.count());
+  return request;
 }
 
 /// The way that a get of the blob takes first.
@@ -37,16 +46,17 @@ std::string way_to(const Peer& peer, const transport::AllowedPaths& paths, const
 
 // ---- whom to ask ----
 
-Result<Cluster::PeerPtr> Remote::owner(const BlobId& id, std::chrono::milliseconds timeout) {
+Result<Cluster::PeerPtr> Remote::owner(const BlobId& id, std::uint32_t timeout_ms) {
   const auto& mine = cluster_.hello();
   if (id.cluster != mine.cluster)
     return tl::unexpected(check_identity(id, {mine.cluster, 0, 0, 0}).error());
-  auto peer = cluster_.peer(id.node, Cluster::Clock::now() + timeout);
+  Result<Cluster::PeerPtr> peer = cluster_.linked(id.node);
+  if (!*peer) peer = cluster_.peer(id.node, cluster_.deadline(timeout_ms));
   if (!peer) return peer;
   const auto& life = (*peer)->hello();
-  if (auto same = check_identity(id, {life.cluster, life.node, life.incarnation, 0}); !same)
-    return forward_error(std::move(same));
-  return peer;
+  if (id.incarnation == life.incarnation) [[likely]]
+    return peer;
+  return tl::unexpected(check_identity(id, {life.cluster, life.node, life.incarnation, 0}).error());
 }
 
 Result<Cluster::PeerPtr> Remote::node_or_any(std::uint64_t node) {
@@ -54,7 +64,7 @@ Result<Cluster::PeerPtr> Remote::node_or_any(std::uint64_t node) {
 }
 
 Result<Reply> Remote::ask(const BlobId& id, Request request) {
-  auto peer = owner(id, cluster_.timeout(0));
+  auto peer = owner(id, 0);
   if (!peer) return forward_error(std::move(peer));
   request.blob = id;
   return (*peer)->session().call(std::move(request), cluster_.deadline());
@@ -66,10 +76,9 @@ Result<DRef> Remote::set(std::span<const std::byte> bytes, const SetOptions& opt
   auto peer = node_or_any(options.node);
   if (!peer) return forward_error(std::move(peer));
   if (bytes.size() > Transfer::kPartBytes) return set_in_parts(**peer, bytes, options);
-  Request request{.op = Op::kSet, .length = bytes.size(), .options = options};
   const auto timeout = cluster_.timeout(options.timeout_ms);
-  request.timeout_ms = static_cast<std::uint32_t>(timeout.count());
-  auto reply = (*peer)->session().call(std::move(request), Cluster::Clock::now() + timeout, bytes);
+  auto reply = (*peer)->session().call(set_request(bytes, options, timeout),
+                                       Cluster::Clock::now() + timeout, bytes);
   if (!reply) return forward_error(std::move(reply));
   return reply->ref;
 }
@@ -101,19 +110,78 @@ Result<DRef> Remote::set_in_parts(Peer& peer, std::span<const std::byte> bytes,
   return reply->ref;
 }
 
+/// Small ones travel one behind the other without waiting; the owner answers so many at a time.
+std::vector<Result<DRef>> Remote::set_all(std::span<const std::span<const std::byte>> blobs,
+                                          const SetOptions& options) {
+  constexpr std::size_t kInFlight = 16;
+  std::vector<Result<DRef>> refs;
+  refs.reserve(blobs.size());
+  auto peer = node_or_any(options.node);
+  if (!peer) {
+    refs.assign(blobs.size(), tl::unexpected(peer.error()));
+    return refs;
+  }
+  const auto timeout = cluster_.timeout(options.timeout_ms);
+  std::deque<transport::Connection::Call> calls;
+  const auto collect = [&] {
+    auto reply = calls.front().wait(Cluster::Clock::now() + timeout);
+    calls.pop_front();
+    refs.push_back(reply ? Result<DRef>(reply->ref) : tl::unexpected(reply.error()));
+  };
+  for (const auto& bytes : blobs) {
+    const bool in_parts = bytes.size() > Transfer::kPartBytes;
+    while (!calls.empty() && (in_parts || calls.size() == kInFlight)) collect();
+    if (in_parts) {
+      refs.push_back(set_in_parts(**peer, bytes, options));
+    } else {
+      calls.push_back((*peer)->session().start(set_request(bytes, options, timeout), bytes));
+    }
+  }
+  while (!calls.empty()) collect();
+  return refs;
+}
+
 // ---- get ----
 
 Result<View> Remote::get(const DRef& ref, const GetOptions& options) {
-  auto peer = owner(ref.id, cluster_.timeout(options.timeout_ms));
+  auto peer = owner(ref.id, options.timeout_ms);
   if (!peer) return forward_error(std::move(peer));
   return RemoteGet(cluster_, std::move(*peer), ref, options).view();
 }
 
 Status Remote::read(const DRef& ref, std::uint64_t offset, std::span<std::byte> out,
                     const GetOptions& options) {
-  auto peer = owner(ref.id, cluster_.timeout(options.timeout_ms));
+  auto peer = owner(ref.id, options.timeout_ms);
   if (!peer) return forward_error(std::move(peer));
   return RemoteGet(cluster_, std::move(*peer), ref, options).copy(offset, out);
+}
+
+Status Remote::fill(const DRef& ref, Buffer& into, const GetOptions& options) {
+  auto peer = owner(ref.id, options.timeout_ms);
+  if (!peer) return forward_error(std::move(peer));
+  auto block = BufferAccess::block_of(into);
+  auto filled = RemoteGet(cluster_, std::move(*peer), ref, options).fill(block);
+  into = BufferAccess::wrap(std::move(block));
+  return filled;
+}
+
+std::unique_ptr<PendingView::Work> Remote::start_get(const DRef& ref, const GetOptions& options) {
+  struct Pending final : PendingView::Work {
+    Result<View> finish() override {
+      if (!get) return forward_error(std::move(status));
+      return get->finish();
+    }
+    Status status;
+    std::optional<RemoteGet> get;
+  };
+  auto pending = std::make_unique<Pending>();
+  if (auto peer = owner(ref.id, options.timeout_ms)) {
+    pending->get.emplace(cluster_, std::move(*peer), ref, options);
+    pending->get->start();
+  } else {
+    pending->status = forward_error(std::move(peer));
+  }
+  return pending;
 }
 
 Result<View> Remote::get_file(const FileRef& file, const GetOptions& options) {
@@ -169,7 +237,7 @@ Result<DRef> Remote::adopt(const FileRef& file, const SetOptions& options) {
 }
 
 Result<BlobInfo> Remote::inspect(const DRef& ref) {
-  auto peer = owner(ref.id, cluster_.timeout(0));
+  auto peer = owner(ref.id, 0);
   if (!peer) return forward_error(std::move(peer));
   auto reply = (*peer)->session().call({.op = Op::kInspect, .blob = ref.id}, cluster_.deadline());
   if (!reply) return forward_error(std::move(reply));

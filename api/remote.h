@@ -17,6 +17,10 @@ class Remote final : public Verbs {
   Result<View> get(const DRef& ref, const GetOptions& options) override;
   Status read(const DRef& ref, std::uint64_t offset, std::span<std::byte> out,
               const GetOptions& options) override;
+  Status fill(const DRef& ref, Buffer& into, const GetOptions& options) override;
+  std::unique_ptr<PendingView::Work> start_get(const DRef& ref, const GetOptions& options) override;
+  std::vector<Result<DRef>> set_all(std::span<const std::span<const std::byte>> blobs,
+                                    const SetOptions& options) override;
   Status remove(const DRef& ref) override;
   Result<FileRef> to_disk(const DRef& ref, bool release) override;
   Status prefetch(const DRef& ref) override;
@@ -28,7 +32,7 @@ class Remote final : public Verbs {
   Result<std::vector<NodeInfo>> nodes();
 
  private:
-  Result<Cluster::PeerPtr> owner(const BlobId& id, std::chrono::milliseconds timeout);
+  Result<Cluster::PeerPtr> owner(const BlobId& id, std::uint32_t timeout_ms);
   Result<Cluster::PeerPtr> node_or_any(std::uint64_t node);
   Result<transport::Reply> ask(const BlobId& id, transport::Request request);
   Result<DRef> set_in_parts(transport::Peer& peer, std::span<const std::byte> bytes,

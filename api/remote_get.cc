@@ -24,11 +24,13 @@ void drop_buffer(void* block, void*) noexcept {
 
 RemoteGet::RemoteGet(Cluster& cluster, Cluster::PeerPtr peer, const DRef& ref,
                      const GetOptions& options)
-    : cluster_(cluster),
-      peer_(std::move(peer)),
-      ref_(ref),
-      options_(options),
-      deadline_(cluster.deadline(options.timeout_ms)) {}
+    : cluster_(cluster), peer_(std::move(peer)), ref_(ref), options_(options) {}
+
+/// Counted from the first call; a warm get never asks.
+Cluster::Clock::time_point RemoteGet::deadline() {
+  if (deadline_ == Cluster::Clock::time_point{}) deadline_ = cluster_.deadline(options_.timeout_ms);
+  return deadline_;
+}
 
 bool RemoteGet::readable(const LocationHint& hint) const {
   return (peer_->shared() || peer_->provider()) && peer_->plausible(ref_, hint);
@@ -74,7 +76,7 @@ Result<RemoteGet::Place> RemoteGet::at_hints(Attempt attempt) {
 Result<LocationHint> RemoteGet::locate() {
   for (const bool loaded : {false, true}) {
     auto located = peer_->session().call(
-        {.op = Op::kLocate, .blob = ref_.id, .peek = !options_.touch}, deadline_);
+        {.op = Op::kLocate, .blob = ref_.id, .peek = !options_.touch}, deadline());
     if (!located) return forward_error(std::move(located));
     if (located->ref.length != ref_.length)
       return fail(Code::kInvalidArgument, "the reference says " + std::to_string(ref_.length) +
@@ -84,7 +86,7 @@ Result<LocationHint> RemoteGet::locate() {
     stamp_ = located->stamp;
     const auto hint = located->ref.hint;
     if (hint.generation != 0 || loaded || !cluster_.options().require_rdma) return hint;
-    auto loading = peer_->session().call({.op = Op::kPrefetch, .blob = ref_.id}, deadline_);
+    auto loading = peer_->session().call({.op = Op::kPrefetch, .blob = ref_.id}, deadline());
     if (!loading) return forward_error(std::move(loading));
   }
   return LocationHint{};
@@ -126,21 +128,28 @@ Result<Verdict> RemoteGet::fabric_read(const LocationHint& hint, std::uint64_t o
   return judge(peer_->read(ref_, hint, offset, bytes, buffer_, read_timeout()));
 }
 
+Result<Verdict> RemoteGet::shared_copy(const LocationHint& hint, std::uint64_t offset,
+                                       std::span<std::byte> out) {
+  path_ = Path::kSharedMemory;
+  provider_ = nullptr;
+  return peer_->shared()->copy(hint, expected(hint), offset, out);
+}
+
 /// The whole blob: in place where the memory is shared and a slot is free.
 Result<Verdict> RemoteGet::look(const LocationHint& hint) {
   auto* shared = peer_->shared();
   if (!shared) return fabric_read(hint, 0, ref_.length);
-  path_ = Path::kSharedMemory;
-  provider_ = nullptr;
   if (auto shown = shared->show(hint, expected(hint))) {
     in_place_ = std::move(shown->view);
+    path_ = Path::kSharedMemory;
     return shown->verdict;
   }
   if (auto room = need_buffer(ref_.length); !room) return forward_error(std::move(room));
-  return shared->copy(hint, expected(hint), 0, buffered());
+  return shared_copy(hint, 0, buffered());
 }
 
 void RemoteGet::start() {
+  (void)deadline();
   const auto hint = peer_->hint(ref_);
   if (peer_->shared() || !readable(hint) || !need_buffer(ref_.length)) return;
   auto started = peer_->start(ref_, hint, 0, ref_.length, buffer_);
@@ -197,7 +206,7 @@ Status RemoteGet::push(std::uint64_t offset, std::span<std::byte> out) {
   const transport::Request first{
       .op = Op::kRead, .blob = ref_.id, .offset = offset, .peek = !options_.touch};
   using std::chrono::milliseconds;
-  const auto left = std::chrono::ceil<milliseconds>(deadline_ - Cluster::Clock::now());
+  const auto left = std::chrono::ceil<milliseconds>(deadline() - Cluster::Clock::now());
   const auto timeout =
       out.size() > Transfer::kPartBytes ? cluster_.timeout(options_.timeout_ms) : left;
   return push_to(peer_->session(), first, out, timeout);
@@ -225,10 +234,7 @@ Result<View> RemoteGet::view() {
 
 Status RemoteGet::copy(std::uint64_t offset, std::span<std::byte> out) {
   auto place = at_hints([&](const LocationHint& hint) -> Result<Verdict> {
-    auto* shared = peer_->shared();
-    if (!shared) return fabric_read(hint, offset, out.size());
-    path_ = Path::kSharedMemory;
-    return shared->copy(hint, expected(hint), offset, out);
+    return peer_->shared() ? shared_copy(hint, offset, out) : fabric_read(hint, offset, out.size());
   });
   if (!place) return forward_error(std::move(place));
   if (*place == Place::kMemory) {
@@ -240,6 +246,22 @@ Status RemoteGet::copy(std::uint64_t offset, std::span<std::byte> out) {
   }
   count(out.size());
   return {};
+}
+
+Status RemoteGet::fill(Buffer& into) {
+  buffer_ = std::move(into);
+  auto place = at_hints([&](const LocationHint& hint) -> Result<Verdict> {
+    return peer_->shared() ? shared_copy(hint, 0, buffered()) : fabric_read(hint, 0, ref_.length);
+  });
+  Status filled;
+  if (!place) filled = forward_error(std::move(place));
+  // A timeout has left the buffer to the fabric.
+  if (filled) filled = need_buffer(ref_.length);
+  if (filled && *place == Place::kElsewhere && !copy_file(0, buffered()))
+    filled = push(0, buffered());
+  into = std::move(buffer_);
+  if (filled) count(ref_.length);
+  return filled;
 }
 
 }  // namespace mempool

@@ -29,6 +29,8 @@ class RemoteGet {
   Result<View> view();
   /// A part of them, to where the caller wants it.
   Status copy(std::uint64_t offset, std::span<std::byte> out);
+  /// All of them, to a buffer that has room; after a timeout it is another one.
+  Status fill(transport::Buffer& into);
 
   /// Posts the one-sided read of a blob that a hint leads to; what else there is to do is left to
   /// finish(), which is view() with that read.
@@ -43,6 +45,8 @@ class RemoteGet {
   Result<transport::Verdict> fabric_read(const LocationHint& hint, std::uint64_t offset,
                                          std::uint64_t bytes);
   Result<transport::Verdict> look(const LocationHint& hint);
+  Result<transport::Verdict> shared_copy(const LocationHint& hint, std::uint64_t offset,
+                                         std::span<std::byte> out);
   Result<transport::Verdict> judge(Result<transport::Peer::Outcome> outcome);
   Result<LocationHint> locate();
   Status need_buffer(std::uint64_t payload_bytes);
@@ -52,6 +56,7 @@ class RemoteGet {
   Status push(std::uint64_t offset, std::span<std::byte> out);
   bool readable(const LocationHint& hint) const;
   std::chrono::milliseconds read_timeout() const;
+  Cluster::Clock::time_point deadline();
   View buffered_view();
   std::span<std::byte> buffered() const;
   transport::ExpectedBlob expected(const LocationHint& hint) const {
@@ -63,7 +68,7 @@ class RemoteGet {
   const Cluster::PeerPtr peer_;
   const DRef ref_;
   const GetOptions options_;
-  Cluster::Clock::time_point deadline_;
+  Cluster::Clock::time_point deadline_{};  // see deadline()
   transport::Buffer buffer_;
   std::optional<transport::Peer::Read> started_;
   View in_place_;

@@ -5,10 +5,14 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
+#include <vector>
 
+#include <mempool/buffer.h>
 #include <mempool/info.h>
 #include <mempool/options.h>
+#include <mempool/pending.h>
 #include <mempool/ref.h>
 #include <mempool/result.h>
 #include <mempool/view.h>
@@ -22,6 +26,12 @@ class Verbs {
   virtual Result<View> get(const DRef& ref, const GetOptions& options) = 0;
   virtual Status read(const DRef& ref, std::uint64_t offset, std::span<std::byte> out,
                       const GetOptions& options) = 0;
+  /// `into` has room for the blob.
+  virtual Status fill(const DRef& ref, Buffer& into, const GetOptions& options) = 0;
+  virtual std::unique_ptr<PendingView::Work> start_get(const DRef& ref,
+                                                       const GetOptions& options) = 0;
+  virtual std::vector<Result<DRef>> set_all(std::span<const std::span<const std::byte>> blobs,
+                                            const SetOptions& options) = 0;
   virtual Status remove(const DRef& ref) = 0;
   virtual Result<FileRef> to_disk(const DRef& ref, bool release) = 0;
   virtual Status prefetch(const DRef& ref) = 0;

@@ -158,9 +158,10 @@ Verdict SharedRegions::copy(const LocationHint& hint, const ExpectedBlob& blob,
 
 std::optional<SharedRegions::InPlace> SharedRegions::show(const LocationHint& hint,
                                                           const ExpectedBlob& blob) {
+  const std::byte* header = header_of(hint);
+  __builtin_prefetch(header);
   const auto slot = take_slot();
   if (!slot) return std::nullopt;
-  const std::byte* header = header_of(hint);
   // The owner must see the slot before this looks at the header: then, if the header still shows
   // the blob, the owner's mark is still to come and its look at the slots after that.
   page_->slots[*slot].store(HazardPlace{hint.region, hint.offset}.word());

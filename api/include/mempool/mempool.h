@@ -20,8 +20,10 @@
 #include <string>
 #include <vector>
 
+#include <mempool/buffer.h>
 #include <mempool/info.h>
 #include <mempool/options.h>
+#include <mempool/pending.h>
 #include <mempool/ref.h>
 #include <mempool/result.h>
 #include <mempool/view.h>
@@ -48,9 +50,23 @@ class Pool {
   /// Shows the bytes: in place if this process owns the blob, else in a buffer of the pool's.
   Result<View> poolget(const DRef& ref, const GetOptions& options = {});
 
-  /// Copies bytes [offset, offset + out.size()) of the blob to `out`; a range
-  /// outside the blob is InvalidArgument.
-  /// Use it to stream what is too large to hold.
+  /// Brings the bytes to a Buffer of this pool's that has room for them; else InvalidArgument.
+  /// After a Timeout `into` may be another Buffer, because bytes may still arrive in the one
+  /// before.
+  Status poolget(const DRef& ref, Buffer& into, const GetOptions& options = {});
+  /// A Buffer of at least `bytes` bytes.
+  Result<Buffer> buffer(std::size_t bytes);
+
+  /// Many at once: operations on any number of owners are in flight together, a bounded number at a
+  /// time. The results stand in the order of the arguments.
+  std::vector<Result<View>> poolget_all(std::span<const DRef> refs, const GetOptions& options = {});
+  std::vector<Result<DRef>> poolset_all(std::span<const std::span<const std::byte>> blobs,
+                                        const SetOptions& options = {});
+  /// Starts a get; PendingView::wait() ends it.
+  PendingView poolget_async(const DRef& ref, const GetOptions& options = {});
+
+  /// Copies bytes [offset, offset + out.size()) of the blob to `out`; a range outside the blob is
+  /// InvalidArgument. Use it to stream what is too large to hold.
   Status poolread(const DRef& ref, std::uint64_t offset, std::span<std::byte> out,
                   const GetOptions& options = {});
 

@@ -1,0 +1,30 @@
+// A public Buffer and the block of the transport that it stands for.
+#pragma once
+
+#include <mempool/buffer.h>
+
+#include "transport/buffer.h"
+#include "transport/one_sided.h"
+
+namespace mempool {
+
+struct BufferAccess {
+  /// Room for a header stands in front of what the user sees.
+  static Buffer wrap(transport::Buffer buffer) noexcept {
+    Buffer wrapped;
+    if (!buffer) return wrapped;
+    const auto room = transport::kHeaderRoomBytes;
+    wrapped.bytes_ = {buffer.data() + room, buffer.capacity_bytes() - room};
+    wrapped.block_ = buffer.release();
+    return wrapped;
+  }
+
+  /// Another handle of the same block.
+  static transport::Buffer block_of(const Buffer& buffer) noexcept {
+    Buffer copy = buffer;
+    return transport::Buffer(
+        static_cast<transport::BufferBlock*>(std::exchange(copy.block_, nullptr)));
+  }
+};
+
+}  // namespace mempool
