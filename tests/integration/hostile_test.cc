@@ -24,8 +24,6 @@ using transport::Op;
 using transport::Reply;
 using transport::Request;
 
-constexpr std::uint64_t kMiB = std::uint64_t{1} << 20;
-
 Bytes frame(const std::vector<std::byte>& message, std::span<const std::byte> payload = {}) {
   const auto header = transport::encode_frame_header(
       {static_cast<std::uint32_t>(message.size()), static_cast<std::uint32_t>(payload.size())});
