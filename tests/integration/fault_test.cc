@@ -245,10 +245,13 @@ TEST_P(FaultTest, NodeEndsWhileClientsAreAtWork) {
                                        Daemon::Options{.arguments = only(), .max_memsize = "8MiB"});
   std::atomic<int> rounds{0};
   std::atomic<bool> stop{false};
+  // Connected first: two may have done enough, and the node be gone, before the third begins.
+  std::vector<Pool> clients;
+  for (int i = 0; i < 3; ++i) clients.push_back(client_of(*node, 3000));
   std::vector<std::thread> threads;
   for (std::uint64_t t = 0; t < 3; ++t)
     threads.emplace_back([&, t] {
-      auto client = client_of(*node, 3000);
+      auto& client = clients[t];
       for (std::uint64_t seed = t; !stop; seed += 10) {
         auto ref = client.poolset(pattern(2 * kMiB, seed));
         if (!ref) return;
