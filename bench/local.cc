@@ -23,6 +23,15 @@
 namespace mempool::bench {
 namespace {
 
+constexpr std::uint64_t kLimit = 256 * kMiB;
+
+Pool open_pool(const ScratchDirectory& directory, const char* name) {
+  PoolOptions options;
+  options.max_memsize = kLimit;
+  options.spill_dir = (directory.path() / name).native();
+  return get_or_stop(Pool::open(options));
+}
+
 // ---- get ----
 
 constexpr std::size_t kBlobs = 10'000;
@@ -52,8 +61,8 @@ struct BareEntry {
 class Gets {
  public:
   explicit Gets(const ScratchDirectory& directory)
-      : pool(get_or_stop(Pool::open(options(directory)))),
-        store(get_or_stop(store::Store::create({.max_memsize = 256 * kMiB}, nullptr))) {
+      : pool(open_pool(directory, "gets")),
+        store(get_or_stop(store::Store::create({.max_memsize = kLimit}, nullptr))) {
     const auto bytes = make_bytes(kBlobBytes);
     std::vector<DRef> blobs;
     std::vector<std::uint64_t> objects;
@@ -77,14 +86,6 @@ class Gets {
   std::vector<DRef> refs;
   std::vector<std::uint64_t> keys;
   std::vector<std::uint64_t> store_keys;
-
- private:
-  static PoolOptions options(const ScratchDirectory& directory) {
-    PoolOptions options;
-    options.max_memsize = 256 * kMiB;
-    options.spill_dir = (directory.path() / "gets").native();
-    return options;
-  }
 };
 
 void pool_get(benchmark::State& state, Gets& gets) {
@@ -142,14 +143,14 @@ void map_find_and_drop(benchmark::State& state, Gets& gets) {
 // ---- set ----
 
 constexpr std::uint64_t kSetBytes = 4 * kKiB;
-constexpr std::size_t kLive = 64 * kMiB / kSetBytes;  // of a limit of 256 MiB: a quarter full
+constexpr std::size_t kLive = kLimit / 4 / kSetBytes;
 
 /// A quarter of a pool and as many blocks of malloc, each replaced often enough that no page is
 /// new.
 class Sets {
  public:
   explicit Sets(const ScratchDirectory& directory)
-      : pool(get_or_stop(Pool::open(options(directory)))), bytes(make_bytes(kSetBytes)) {
+      : pool(open_pool(directory, "sets")), bytes(make_bytes(kSetBytes)) {
     for (std::size_t i = 0; i < kLive; ++i) {
       refs.push_back(get_or_stop(pool.poolset(bytes)));
       blocks.push_back(make_block());
@@ -186,14 +187,6 @@ class Sets {
   std::vector<DRef> refs;
   std::vector<std::byte*> blocks;
   const std::vector<std::uint32_t> draws = random_draws(kDraws, kLive);
-
- private:
-  static PoolOptions options(const ScratchDirectory& directory) {
-    PoolOptions options;
-    options.max_memsize = 256 * kMiB;
-    options.spill_dir = (directory.path() / "sets").native();
-    return options;
-  }
 };
 
 void pool_replace(benchmark::State& state, Sets& sets) {

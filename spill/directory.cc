@@ -72,7 +72,9 @@ Result<std::unique_ptr<Directory>> Directory::open(const DirectoryOptions& optio
 Directory::Directory(std::unique_ptr<State> state) noexcept : state_(std::move(state)) {}
 
 Directory::~Directory() {
-  if (state_->process == ::getpid()) remove_session(state_->session);
+  if (state_->process != ::getpid()) return;
+  remove_session(state_->session);
+  remove_root_lock(state_->options.root);
 }
 
 const fs::path& Directory::session_path() const noexcept {

@@ -34,19 +34,35 @@ bool try_lock(const Descriptor& file) noexcept {
   return true;
 }
 
+bool has_name(const Descriptor& file) noexcept {
+  struct stat status {};
+  return ::fstat(file.get(), &status) == 0 && status.st_nlink > 0;
+}
+
 Result<Descriptor> lock_root(const fs::path& root) {
   const auto path = root / kLockName;
-  auto file = open_file(path.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK, kFileMode);
-  if (!file) return system_failure(errno, "open the lock of the spill directory", path);
   const auto deadline = std::chrono::steady_clock::now() + kLockPatience;
-  while (!try_lock(file)) {
-    if (errno != EWOULDBLOCK) return system_failure(errno, "lock", path);
-    if (std::chrono::steady_clock::now() > deadline) {
-      return path_failure(Code::kTimeout, path, "another process holds this lock");
+  Descriptor file;
+  do {
+    file = open_file(path.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK, kFileMode);
+    if (!file) return system_failure(errno, "open the lock of the spill directory", path);
+    while (!try_lock(file)) {
+      if (errno != EWOULDBLOCK) return system_failure(errno, "lock", path);
+      if (std::chrono::steady_clock::now() > deadline) {
+        return path_failure(Code::kTimeout, path, "another process holds this lock");
+      }
+      std::this_thread::sleep_for(kLockPause);
     }
-    std::this_thread::sleep_for(kLockPause);
-  }
+  } while (!has_name(file));  // remove_root_lock() was first: the next one makes a new file
   return file;
+}
+
+bool holds_only_the_lock(const fs::path& root) {
+  std::error_code error;
+  for (fs::directory_iterator at(root, error), end; !error && at != end; at.increment(error)) {
+    if (at->path().filename() != kLockName) return false;
+  }
+  return !error;
 }
 
 std::vector<fs::path> session_directories(const fs::path& root) {
@@ -69,10 +85,8 @@ bool claim(Session& session) {
     // the session are only there together with its lock.
     return errno == ENOENT;
   }
-  if (!try_lock(session.lock)) return false;
-  struct stat status {};
   // Without a name: its own process has just removed the session.
-  return ::fstat(session.lock.get(), &status) == 0 && status.st_nlink > 0;
+  return try_lock(session.lock) && has_name(session.lock);
 }
 
 void remove_files(const fs::path& directory) noexcept {
@@ -139,6 +153,11 @@ bool remove_session(const Session& session) noexcept {
     ::unlink((session.path / kLockName).c_str());
   }
   return ::rmdir(session.path.c_str()) == 0;
+}
+
+void remove_root_lock(const fs::path& root) noexcept {
+  const auto lock = lock_root(root);
+  if (lock && holds_only_the_lock(root)) ::unlink((root / kLockName).c_str());
 }
 
 }  // namespace mempool::spill

@@ -2,7 +2,8 @@
 //
 // A living session holds flock on its lock file. Sessions are made and claimed under the root's
 // lock, and the last thing that leaves a session is its lock file, still locked: a lock file that
-// can be locked and still has its name belongs to a dead session.
+// can be locked and still has its name belongs to a dead session. The root's lock file goes with
+// the last session, held as well: who locks it and finds it without a name starts anew.
 #pragma once
 
 #include <cstdint>
@@ -30,5 +31,8 @@ Result<Session> make_session(const std::filesystem::path& root, const std::strin
 /// Removes the files that are a session's and, if nothing else is there, the directory. The lock
 /// must be held. False if the directory is still there.
 bool remove_session(const Session& session) noexcept;
+
+/// Removes the root's lock file if nothing else is there. The root stays: it may be the user's.
+void remove_root_lock(const std::filesystem::path& root) noexcept;
 
 }  // namespace mempool::spill

@@ -131,7 +131,8 @@ struct DirectoryOptions {
 
 /// One node's place for spill files: ROOT/<pid and incarnation>/ for its own, removed when it goes,
 /// and ROOT/retained/ for files that outlive it. Session directories of dead processes are removed
-/// by open(); those of living ones (they hold a lock) are left alone. Directories 0700, files 0600.
+/// by open(); those of living ones (they hold a lock) are left alone. ROOT itself stays, with
+/// nothing in it if the last one went cleanly and retained nothing. Directories 0700, files 0600.
 class Directory {
  public:
   static Result<std::unique_ptr<Directory>> open(const DirectoryOptions& options);

@@ -5,9 +5,6 @@
 // Blocks come in powers of two up to kMaxPooledBytes; larger ones are made for the occasion.
 // The list keeps at most its limit of idle bytes.
 //
-// Thread safety: Buffer is a handle like std::shared_ptr; BufferPool from any thread. The pool's
-// blocks // The list keeps at most its limit of idle bytes.
-//
 // Thread safety: Buffer is a handle like std::shared_ptr; BufferPool from any thread. The pool
 // outlives its buffers.
 #pragma once

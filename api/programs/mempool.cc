@@ -136,6 +136,15 @@ void add_bulk_commands(CLI::App& app, Chosen& chosen) {
   });
 }
 
+/// Names the word that is no subcommand: that one is required says nothing to who gave one.
+std::string explain(const CLI::App* app, const CLI::Error& error) {
+  const auto unknown = app->remaining();
+  if (!app->get_subcommands().empty() || unknown.empty() || error.get_name() != "RequiredError")
+    return CLI::FailureMessage::simple(app, error);
+  return CLI::FailureMessage::simple(
+      app, CLI::Error("ExtrasError", unknown.front() + " is no subcommand and no flag"));
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -145,6 +154,7 @@ int main(int argc, char** argv) {
   CLI::App app{"Stores blobs in a MemPool cluster and reads them from anywhere."};
   app.name("mempool");
   app.require_subcommand(1);
+  app.failure_message(explain);
   app.fallthrough();
   app.add_option("--node", node, "a node of the cluster (or environment MEMPOOL_NODE)")
       ->type_name("HOST:PORT")

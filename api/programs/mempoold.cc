@@ -62,9 +62,10 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember({"debug", "info", "warn", "error", "off"}));
   if (const auto status = programs::parse(app, argc, argv)) return *status;
   // To the library that would be a pool without a network.
-  if (options.listen.empty())
-    return programs::failed("mempoold",
-                            {Code::kInvalidArgument, "--listen is empty, not HOST:PORT"});
+  if (options.listen.empty()) {
+    std::fputs("mempoold: --listen is empty; say --listen HOST:PORT, port 0 picks one\n", stderr);
+    return 2;
+  }
 
   options.policy = policy == "mru" ? Policy::kMru : Policy::kLru;
   transport::log().set_level(spdlog::level::from_str(level));

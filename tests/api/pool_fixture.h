@@ -1,9 +1,9 @@
 // A pool inside the test's process, private to it, over a real spill directory.
 #pragma once
 
-#include <initializer_list>
-#include <string>
+#include <stdexcept>
 #include <utility>
+#include <vector>
 
 #include <gmock/gmock.h>
 
@@ -12,11 +12,9 @@
 #include "support/child.h"
 #include "support/daemon.h"
 #include "support/files.h"
-#include "support/results.h"
+#include "support/pools.h"
 
 namespace mempool::test {
-
-inline constexpr std::uint64_t kMiB = std::uint64_t{1} << 20;
 
 /// Makes every new spill file fail, as a disk does that went away, until it is repaired.
 class BrokenDisk {
@@ -55,29 +53,6 @@ class PoolTest : public ::testing::Test {
       if (entry.is_directory() && entry.path().filename() != "retained") return entry.path();
     throw std::runtime_error("there is no session directory");
   }
-
-  static DRef set(Pool& pool, std::uint64_t seed, std::uint64_t size = kMiB,
-                  const SetOptions& how = {}) {
-    return must(pool.poolset(pattern(size, seed), how));
-  }
-  static bool holds(Pool& pool, const DRef& ref, std::uint64_t seed) {
-    const auto view = must(pool.poolget(ref));
-    return same(view.bytes(), pattern(ref.length, seed));
-  }
-
-  /// "memory", "disk", "both", or the code of the error.
-  static std::string where(Pool& pool, const DRef& ref) {
-    const auto info = pool.inspect(ref);
-    if (!info) return std::string(to_string(info.error().code));
-    if (info->in_memory && info->on_disk) return "both";
-    return info->in_memory ? "memory" : "disk";
-  }
-  static std::vector<std::string> where_are(Pool& pool, std::initializer_list<DRef> refs) {
-    std::vector<std::string> places;
-    for (const auto& ref : refs) places.push_back(where(pool, ref));
-    return places;
-  }
-  static StoreStats store_stats(Pool& pool) { return must(pool.stats()).store; }
 
   const TemporaryDirectory directory_;
 };

@@ -35,7 +35,7 @@ TEST_F(PoolTest, C4_LocalGetShowsTheBytesInPlace) {
   const auto second = must(pool.poolget(ref));
   EXPECT_EQ(first.path(), Path::kInProcess);
   EXPECT_EQ(first.data(), second.data());
-  EXPECT_EQ(pool.local_stats().gets_by_path.at("in process").gets, 2U);
+  EXPECT_EQ(gets_by(pool, "in process"), 2U);
   EXPECT_EQ(must(pool.inspect(ref)).path, "in process");
 }
 

@@ -54,6 +54,9 @@ TEST_F(UsageTest, HelpNamesEveryFlag) {
 
 TEST_F(UsageTest, WrongFlagsOfTheDaemon) {
   expect_usage(run_daemon({}), "--listen");
+  // Where to serve was not said: a wrong address is tried, none is wrong usage.
+  expect_usage(run_daemon({"--listen", "", "--spill-dir", spill_directory("a").native()}),
+               "--listen is empty");
   expect_usage(daemon({"--no-such-flag"}), "--no-such-flag");
   expect_usage(daemon({"stray"}), "stray");
   expect_usage(daemon({"--policy", "fifo"}), "--policy");
@@ -77,17 +80,14 @@ TEST_F(UsageTest, SizesThatAreNone) {
 
 TEST_F(UsageTest, AddressesThatAreNone) {
   for (const char* address :
-       {"", "127.0.0.1", ":7700", "127.0.0.1:", "127.0.0.1:70000", "127.0.0.1:-1", "127.0.0.1:port",
+       {"127.0.0.1", ":7700", "127.0.0.1:", "127.0.0.1:70000", "127.0.0.1:-1", "127.0.0.1:port",
         "127.0.0.1:77x", "::1:7700", "[::1:7700", "127.0.0.1: 77"}) {
     const auto ran = run_daemon({"--listen", address, "--spill-dir", spill_directory("a")});
     expect_failure(ran, "InvalidArgument", "HOST:PORT");
     expect_failure(daemon({"--join", address}), "InvalidArgument", "HOST:PORT");
-    // No address at all is wrong usage.
-    if (*address == '\0')
-      expect_usage(run_cli(address, {"nodes"}), "MEMPOOL_NODE");
-    else
-      expect_failure(run_cli(address, {"nodes"}), "InvalidArgument", "HOST:PORT");
+    expect_failure(run_cli(address, {"nodes"}), "InvalidArgument", "HOST:PORT");
   }
+  expect_failure(daemon({"--join", ""}), "InvalidArgument", "HOST:PORT");
   EXPECT_FALSE(fs::exists(spill_directory("a")));
 }
 
@@ -172,7 +172,11 @@ TEST_F(UsageTest, SpillDirectoryWithoutPermission) {
 TEST_F(UsageTest, WrongUsageOfTheClient) {
   expect_usage(run({cli_program()}), "SUBCOMMAND");
   expect_usage(run({cli_program(), "nodes"}, {.environment = {"MEMPOOL_NODE="}}), "--node");
-  expect_usage(run_cli("127.0.0.1:1", {"fly"}), "subcommand");
+  expect_usage(run_cli("", {"nodes"}), "MEMPOOL_NODE");
+  expect_usage(run({cli_program(), "fly"}), "fly is no subcommand");
+  expect_usage(run_cli("127.0.0.1:1", {"fly", "away"}), "fly is no subcommand");
+  expect_usage(run_cli("127.0.0.1:1", {"--fly"}), "--fly is no subcommand and no flag");
+  expect_usage(run_cli("127.0.0.1:1", {"fly", "nodes"}), "fly");
   expect_usage(run_cli("127.0.0.1:1", {}), "subcommand");
   expect_usage(run_cli("127.0.0.1:1", {"get"}), "REF");
   expect_usage(run_cli("127.0.0.1:1", {"set"}), "FILE");

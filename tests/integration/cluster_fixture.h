@@ -10,11 +10,9 @@
 #include "support/child.h"
 #include "support/daemon.h"
 #include "support/files.h"
-#include "support/results.h"
+#include "support/pools.h"
 
 namespace mempool::test {
-
-inline constexpr std::uint64_t kMiB = std::uint64_t{1} << 20;
 
 class ClusterTest : public ::testing::Test {
  protected:
@@ -44,32 +42,6 @@ class ClusterTest : public ::testing::Test {
     };
     if (!eventually(linked)) throw std::runtime_error("the nodes do not find each other");
     return pool;
-  }
-
-  static DRef set(Pool& pool, std::uint64_t seed, std::uint64_t size = kMiB,
-                  const SetOptions& how = {}) {
-    return must(pool.poolset(pattern(size, seed), how));
-  }
-  static bool holds(Pool& pool, const DRef& ref, std::uint64_t seed) {
-    const auto view = must(pool.poolget(ref));
-    return same(view.bytes(), pattern(ref.length, seed));
-  }
-  static std::string where(Pool& pool, const DRef& ref) {
-    const auto info = pool.inspect(ref);
-    if (!info) return std::string(to_string(info.error().code));
-    if (info->in_memory && info->on_disk) return "both";
-    return info->in_memory ? "memory" : "disk";
-  }
-  static std::vector<std::string> where_are(Pool& pool, std::initializer_list<DRef> refs) {
-    std::vector<std::string> places;
-    for (const auto& ref : refs) places.push_back(where(pool, ref));
-    return places;
-  }
-  static StoreStats store_stats(Pool& pool) { return must(pool.stats()).store; }
-  static std::uint64_t gets_by(const Pool& pool, const std::string& path) {
-    const auto stats = pool.local_stats();
-    const auto found = stats.gets_by_path.find(path);
-    return found == stats.gets_by_path.end() ? 0 : found->second.gets;
   }
 
   /// Nothing is left of what clients did: no blob, no bytes, no pin, no file.

@@ -461,6 +461,42 @@ TEST_F(ClusterTest, StatsOfEachNode) {
   EXPECT_EQ(code(client.stats(12345)), Code::kUnavailable);
 }
 
+TEST_F(ClusterTest, NodeSaysOfItselfWhatItsClientsSee) {
+  PoolOptions options;
+  options.listen = "127.0.0.1:0";
+  options.max_memsize = 16 * kMiB;
+  options.spill_dir = spill_directory("here");
+  auto node = must(Pool::open(options));
+  const auto ref = set(node, 1);
+  EXPECT_TRUE(holds(node, ref, 1));
+  EXPECT_TRUE(holds(node, ref, 1));
+  EXPECT_EQ(must(node.stats()).sessions, 0U);
+  EXPECT_EQ(must(node.stats()).requests_served, 0U);
+
+  auto client = must(Pool::connect(node.self().address));
+  const auto from_client = set(client, 2);
+  EXPECT_TRUE(holds(client, ref, 1));
+  EXPECT_TRUE(holds(node, from_client, 2));
+  const auto seen = must(client.stats());
+  const auto own = must(node.stats());
+  EXPECT_EQ(own.node, node.self().id);
+  EXPECT_EQ(own.sessions, 1U);
+  EXPECT_GE(own.requests_served, 2U) << "the set and the stats, at least";
+  EXPECT_EQ(own.store.blobs, 2U);
+  EXPECT_EQ(own.store.payload_bytes, 2 * kMiB);
+  // Gets of its own alone: what the client read is the client's to count.
+  EXPECT_THAT(own.gets_by_path, SizeIs(1));
+  EXPECT_EQ(own.gets_by_path.at("in process").gets, 3U);
+  EXPECT_EQ(own.gets_by_path.at("in process").bytes, 3 * kMiB);
+  EXPECT_EQ(gets_by(node, "in process"), 3U);
+
+  EXPECT_EQ(seen.node, own.node);
+  EXPECT_EQ(seen.sessions, own.sessions);
+  EXPECT_EQ(seen.requests_served, own.requests_served);
+  EXPECT_EQ(seen.store, own.store);
+  EXPECT_EQ(seen.gets_by_path, own.gets_by_path);
+}
+
 TEST_P(ProviderTest, ManyClientsAtOnce) {
   Daemon node(spill_directory("a"), {.arguments = only(), .max_memsize = "8MiB"});
   constexpr std::uint64_t kClients = 8;

@@ -48,6 +48,36 @@ class FaultTest : public ProviderTest {
     std::thread thread_;
   };
 
+  template <class Predicate>
+  static void kill_when(Child& client, Predicate in_the_middle) {
+    ASSERT_TRUE(eventually([&] { return in_the_middle() || !client.running(); }));
+    ASSERT_TRUE(client.running()) << "it was over before it could be killed";
+    client.signal(SIGKILL);
+    client.wait();
+  }
+  /// Kills a client that reads a blob when it has written some of it, but not all.
+  void kill_in_the_middle_of_a_get(const Daemon& node, const DRef& ref) const {
+    const auto out = directory_ / "out";
+    Child getter({cli_program(), "--node", node.address(), "--provider", provider(), "get",
+                  ref.to_string(), "-o", out.native()});
+    const auto part = out.native() + ".part." + std::to_string(getter.pid());
+    kill_when(getter, [&] {
+      std::error_code none;
+      const auto bytes = fs::file_size(part, none);
+      return !none && bytes > 0;
+    });
+    fs::remove(part);
+  }
+  /// The sessions of all other clients end, and with them their pins.
+  static void expect_to_be_the_last(Pool& client) {
+    Stats stats;
+    EXPECT_TRUE(eventually([&] {
+      stats = must(client.stats());
+      return stats.sessions == 1 && stats.store.pinned_blobs == 0;
+    })) << stats.sessions
+        << " sessions, " << stats.store.pinned_blobs << " pinned";
+  }
+
   static bool failed_for_want_of_a_peer(Code code) {
     return code == Code::kUnavailable || code == Code::kTimeout;
   }
@@ -65,17 +95,13 @@ TEST_P(FaultTest, ClientKilledInTheMiddleOfABigSet) {
     for (int round = 0; round < 3; ++round) {
       Child setter({cli_program(), "--node", node.address(), "set", big.native()});
       // Its memory is reserved: it is in the middle.
-      const auto reserved = [&] { return store_stats(client).payload_bytes > 100 * kMiB; };
-      ASSERT_TRUE(eventually([&] { return reserved() || !setter.running(); }));
-      ASSERT_TRUE(setter.running()) << "it was over before it could be killed";
-      setter.signal(SIGKILL);
-      setter.wait();
+      kill_when(setter, [&] { return store_stats(client).payload_bytes > 100 * kMiB; });
       EXPECT_TRUE(eventually([&] { return store_stats(client).payload_bytes < kMiB; }))
           << "the reservation leaked";
       bystander.await_progress();
     }
   }
-  EXPECT_TRUE(eventually([&] { return must(client.stats()).sessions == 1; }));
+  expect_to_be_the_last(client);
   expect_empty(client, node);
 }
 
@@ -88,15 +114,11 @@ TEST_P(FaultTest, ClientKilledInTheMiddleOfABigSetToDisk) {
   {
     Bystander bystander(client_of(node));
     Child setter({cli_program(), "--node", node.address(), "set", big.native()});
-    const auto writing = [&] { return !files_below(node.spill_directory(), ".tmp").empty(); };
-    ASSERT_TRUE(eventually([&] { return writing() || !setter.running(); }));
-    ASSERT_TRUE(setter.running()) << "it was over before it could be killed";
-    setter.signal(SIGKILL);
-    setter.wait();
+    kill_when(setter, [&] { return !files_below(node.spill_directory(), ".tmp").empty(); });
     EXPECT_TRUE(eventually([&] { return store_stats(client).disk_bytes == 0; }));
     bystander.await_progress();
   }
-  EXPECT_TRUE(eventually([&] { return must(client.stats()).sessions == 1; }));
+  expect_to_be_the_last(client);
   expect_empty(client, node);
 }
 
@@ -107,25 +129,11 @@ TEST_P(FaultTest, ClientKilledInTheMiddleOfABigRead) {
   {
     Bystander bystander(client_of(node));
     for (int round = 0; round < 3; ++round) {
-      const auto out = directory_ / "out";
-      Child getter({cli_program(), "--node", node.address(), "--provider", provider(), "get",
-                    ref.to_string(), "-o", out.native()});
-      const auto reading = [&] {
-        for (const auto& part : files_below(directory_.path()))
-          if (part.filename().native().starts_with("out.part")) return fs::file_size(part) > 0;
-        return false;
-      };
-      ASSERT_TRUE(eventually([&] { return reading() || !getter.running(); }));
-      ASSERT_TRUE(getter.running()) << "it was over before it could be killed";
-      getter.signal(SIGKILL);
-      getter.wait();
+      kill_in_the_middle_of_a_get(node, ref);
       bystander.await_progress();
     }
   }
-  EXPECT_TRUE(eventually([&] {
-    const auto stats = must(client.stats());
-    return stats.sessions == 1 && stats.store.pinned_blobs == 0;
-  }));
+  expect_to_be_the_last(client);
   EXPECT_TRUE(holds(client, ref, 1));
   must(client.pooldelete(ref));
   expect_empty(client, node);
@@ -136,26 +144,12 @@ TEST_P(FaultTest, ClientKilledInTheMiddleOfAPushedRead) {
   Daemon node(spill_directory("a"), {.arguments = only(), .max_memsize = "8MiB"});
   auto client = client_of(node);
   const auto ref = set(client, 1, 256 * kMiB);
-  const auto out = directory_ / "out";
   {
     Bystander bystander(client_of(node));
-    Child getter(
-        {cli_program(), "--node", node.address(), "get", ref.to_string(), "-o", out.native()});
-    const auto reading = [&] {
-      for (const auto& part : files_below(directory_.path()))
-        if (part.filename().native().starts_with("out.part")) return fs::file_size(part) > 0;
-      return false;
-    };
-    ASSERT_TRUE(eventually([&] { return reading() || !getter.running(); }));
-    ASSERT_TRUE(getter.running()) << "it was over before it could be killed";
-    getter.signal(SIGKILL);
-    getter.wait();
+    kill_in_the_middle_of_a_get(node, ref);
     bystander.await_progress();
   }
-  EXPECT_TRUE(eventually([&] {
-    const auto stats = must(client.stats());
-    return stats.sessions == 1 && stats.store.pinned_blobs == 0;
-  }));
+  expect_to_be_the_last(client);
   must(client.pooldelete(ref));
   expect_empty(client, node);
 }
@@ -251,10 +245,13 @@ TEST_P(FaultTest, NodeEndsWhileClientsAreAtWork) {
                                        Daemon::Options{.arguments = only(), .max_memsize = "8MiB"});
   std::atomic<int> rounds{0};
   std::atomic<bool> stop{false};
+  // Connected first: two may have done enough, and the node be gone, before the third begins.
+  std::vector<Pool> clients;
+  for (int i = 0; i < 3; ++i) clients.push_back(client_of(*node, 3000));
   std::vector<std::thread> threads;
   for (std::uint64_t t = 0; t < 3; ++t)
     threads.emplace_back([&, t] {
-      auto client = client_of(*node, 3000);
+      auto& client = clients[t];
       for (std::uint64_t seed = t; !stop; seed += 10) {
         auto ref = client.poolset(pattern(2 * kMiB, seed));
         if (!ref) return;

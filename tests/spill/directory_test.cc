@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <atomic>
 #include <fstream>
+#include <functional>
 #include <random>
 
 #include <signal.h>
@@ -111,6 +112,27 @@ TEST(SpillDirectory, C91_CleanExitRemovesTheSession) {
   EXPECT_TRUE(File::open(place / "saved")->map());
 }
 
+TEST(SpillDirectory, C91_TheLastCleanExitLeavesNothingInTheRoot) {
+  Place place;
+  auto first = Directory::open(options_at(place / "r"));
+  auto last = Directory::open(options_at(place / "r"));
+  ASSERT_TRUE(first && last);
+  ASSERT_TRUE(spill(**last, 1, pattern(100)));
+  first->reset();
+  EXPECT_TRUE(fs::exists(place / "r" / "lock")) << "somebody is there";
+  last->reset();
+  EXPECT_EQ(entries(place / "r"), 0U);
+
+  std::ofstream(place / "r" / "notes.txt") << "mine";
+  ASSERT_TRUE(Directory::open(options_at(place / "r")));
+  EXPECT_EQ(entries(place / "r"), 2U) << "what is not ours keeps the lock";
+  auto homeless = Directory::open(options_at(place / "r"));
+  ASSERT_TRUE(homeless);
+  fs::remove_all(place / "r");
+  homeless->reset();
+  EXPECT_FALSE(fs::exists(place / "r")) << "nothing is made for the sake of removing it";
+}
+
 TEST(SpillDirectory, C91_CrashedSessionsAreSwept) {
   Place place;
   OtherProcess dead(place / "r");
@@ -168,24 +190,12 @@ TEST(SpillDirectory, C91_HalfMadeAndHalfRemovedSessionsAreSwept) {
   EXPECT_EQ((*directory)->swept(), 2U);
 }
 
-TEST(SpillDirectory, ManyProcessesComeAndGo) {
-  Place place;
+// As many processes at once; each ends with the status that `body` returns.
+void expect_all_to_succeed(int processes, const std::function<int()>& body) {
   std::vector<pid_t> children;
-  for (int i = 0; i < 6; ++i) {
+  for (int i = 0; i < processes; ++i) {
     const pid_t child = ::fork();
-    if (child == 0) {
-      for (std::uint64_t round = 0; round < 25; ++round) {
-        const auto id = static_cast<std::uint64_t>(::getpid()) << 32 | round;
-        auto directory = Directory::open({.root = place / "r", .incarnation = id});
-        if (!directory) ::_exit(2);
-        const auto file = spill(**directory, round, pattern(5000));
-        if (!file || !file->map()) ::_exit(3);
-        // Every third session is left as a crash leaves it, but for the lock, which is the
-        // process's.
-        if (round % 3 == 0) static_cast<void>(directory->release());
-      }
-      ::_exit(0);
-    }
+    if (child == 0) ::_exit(body());
     children.push_back(child);
   }
   for (const pid_t child : children) {
@@ -194,9 +204,47 @@ TEST(SpillDirectory, ManyProcessesComeAndGo) {
     EXPECT_TRUE(WIFEXITED(status));
     EXPECT_EQ(WEXITSTATUS(status), 0);
   }
-  const auto last = Directory::open(options_at(place / "r"));
+}
+
+std::uint64_t incarnation_of_round(std::uint64_t round) {
+  return static_cast<std::uint64_t>(::getpid()) << 32 | round;
+}
+
+TEST(SpillDirectory, ManyProcessesComeAndGo) {
+  Place place;
+  expect_all_to_succeed(6, [&] {
+    for (std::uint64_t round = 0; round < 25; ++round) {
+      auto directory =
+          Directory::open({.root = place / "r", .incarnation = incarnation_of_round(round)});
+      if (!directory) return 2;
+      const auto file = spill(**directory, round, pattern(5000));
+      if (!file || !file->map()) return 3;
+      // Every third session is left as a crash leaves it, but for the lock, which is the
+      // process's.
+      if (round % 3 == 0) static_cast<void>(directory->release());
+    }
+    return 0;
+  });
+  auto last = Directory::open(options_at(place / "r"));
   ASSERT_TRUE(last);
   EXPECT_EQ(entries(place / "r"), 2U) << "the lock and the last session";
+  last->reset();
+  EXPECT_EQ(entries(place / "r"), 0U);
+}
+
+// Each time that nobody else is there the lock file goes with a session. Were the lock of a file
+// without a name taken for the root's, a session would be swept while it is made.
+TEST(SpillDirectory, ManyProcessesMakeAndRemoveTheLock) {
+  Place place;
+  expect_all_to_succeed(4, [&] {
+    for (std::uint64_t round = 0; round < 200; ++round) {
+      const auto directory =
+          Directory::open({.root = place / "r", .incarnation = incarnation_of_round(round)});
+      if (!directory || !fs::exists((*directory)->session_path() / "lock")) return 2;
+    }
+    return 0;
+  });
+  EXPECT_EQ(entries(place / "r"), 0U);
 }
 
 TEST(SpillDirectory, AForkedChildLeavesItsParentsFiles) {

@@ -13,6 +13,8 @@ namespace mempool::test {
 
 using Bytes = std::vector<std::byte>;
 
+inline constexpr std::uint64_t kMiB = std::uint64_t{1} << 20;
+
 /// splitmix64: eight bytes of pattern, numbered from 0.
 constexpr std::uint64_t pattern_word(std::uint64_t seed, std::uint64_t number) {
   std::uint64_t mixed = (seed * 0x632BE59BD9B4E019ULL) + (number + 1) * 0x9E3779B97F4A7C15ULL;

@@ -89,9 +89,15 @@ Reply full_reply() {
   return reply;
 }
 
+/// What a peer makes of a message.
+template <class Message>
+Message received(const Message& sent) {
+  return std::get<Message>(must(decode(encode(sent))));
+}
+
 TEST(Wire, HelloRoundTrips) {
   const Hello sent = full_hello();
-  const auto back = std::get<Hello>(must(decode(encode(sent))));
+  const auto back = received(sent);
   EXPECT_EQ(back.cluster, sent.cluster);
   EXPECT_EQ(back.node, sent.node);
   EXPECT_EQ(back.incarnation, sent.incarnation);
@@ -116,7 +122,7 @@ TEST(Wire, HelloRoundTrips) {
 
 TEST(Wire, RequestRoundTrips) {
   const Request sent = full_request();
-  const auto back = std::get<Request>(must(decode(encode(sent))));
+  const auto back = received(sent);
   EXPECT_EQ(back.id, sent.id);
   EXPECT_EQ(back.op, sent.op);
   EXPECT_EQ(back.blob, sent.blob);
@@ -132,7 +138,7 @@ TEST(Wire, RequestRoundTrips) {
 
 TEST(Wire, ReplyRoundTrips) {
   const Reply sent = full_reply();
-  const auto back = std::get<Reply>(must(decode(encode(sent))));
+  const auto back = received(sent);
   EXPECT_EQ(back.id, sent.id);
   EXPECT_EQ(back.code, sent.code);
   EXPECT_EQ(back.message, sent.message);
@@ -147,19 +153,17 @@ TEST(Wire, ReplyRoundTrips) {
   EXPECT_EQ(back.info.file, sent.info.file);
   EXPECT_EQ(back.nodes.size(), 2U);
   EXPECT_EQ(back.stats.node, 77U);
-  EXPECT_EQ(back.stats.store.payload_bytes, 1U);
-  EXPECT_EQ(back.stats.store.pinned_blobs, 15U);
-  EXPECT_EQ(back.stats.store.evictions, 12U);
-  EXPECT_EQ(back.stats.gets_by_path.at("tcp (net)").bytes, 17U);
+  EXPECT_EQ(back.stats.store, sent.stats.store);
+  EXPECT_EQ(back.stats.gets_by_path, sent.stats.gets_by_path);
   EXPECT_EQ(back.stats.requests_served, 18U);
   EXPECT_EQ(back.stats.sessions, 19U);
   EXPECT_EQ(back.stats.rss_bytes, 20U);
 }
 
 TEST(Wire, EmptyMessagesOfEachKind) {
-  EXPECT_EQ(std::get<Hello>(must(decode(encode(Hello{})))).node, 0U);
-  EXPECT_EQ(std::get<Request>(must(decode(encode(Request{})))).id, 0U);
-  EXPECT_EQ(std::get<Reply>(must(decode(encode(Reply{})))).code, Code::kOk);
+  EXPECT_EQ(received(Hello{}).node, 0U);
+  EXPECT_EQ(received(Request{}).id, 0U);
+  EXPECT_EQ(received(Reply{}).code, Code::kOk);
 }
 
 /// Reads all of what a decoder accepted, so that a sanitizer sees what it may touch.

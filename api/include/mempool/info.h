@@ -48,11 +48,13 @@ struct StoreStats {
   std::uint64_t fragmentation_evictions = 0;
   std::uint64_t quarantined_bytes = 0;
   std::uint64_t pinned_blobs = 0;
+  friend bool operator==(const StoreStats&, const StoreStats&) = default;
 };
 
 struct PathStats {
   std::uint64_t gets = 0;
   std::uint64_t bytes = 0;
+  friend bool operator==(const PathStats&, const PathStats&) = default;
 };
 
 struct Stats {
