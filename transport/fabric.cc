@@ -142,7 +142,7 @@ Status OpenFabric::open(const std::string& host, FabricUse use) {
     return fail(Code::kNoProvider,
                 "provider " + name + " cannot be used: " + call + ": " + fi_reason(status));
   };
-  info_ = query_provider(provider_.name, host, use);
+  info_ = query_provider(provider_, host, use);
   if (!info_)
     return fail(Code::kNoProvider, "provider " + name + " has nothing to offer for " +
                                        (host.empty() ? "this machine" : host));
