@@ -144,8 +144,10 @@ Status OpenFabric::open(const std::string& host, FabricUse use) {
   };
   info_ = query_provider(provider_, host, use);
   if (!info_)
-    return fail(Code::kNoProvider, "provider " + name + " has nothing to offer for " +
-                                       (host.empty() ? "this machine" : host));
+    return fail(
+        Code::kNoProvider,
+        "provider " + name + " has nothing to offer for " + (host.empty() ? "this machine" : host) +
+            (provider_.rdma ? ": no RDMA device that is up has or reaches that address" : ""));
   fid_fabric* fabric = nullptr;
   if (int s = fi_fabric(info_->fabric_attr, &fabric, nullptr)) return failed("fi_fabric", s);
   fabric_.reset(fabric);

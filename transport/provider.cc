@@ -9,8 +9,9 @@ namespace mempool::transport {
 namespace {
 
 // verbs      Asked for by its full name: where rxm finds no way, libfabric offers rxd under the
-// same
-//            short name, which emulates reads in the target's processor.
+//            short name, which emulates reads in the target's processor. No device has a loopback
+//            address: an endpoint that is asked for there opens at a public one, where nobody
+//            expects it and nobody from loopback can connect to it.
 // shm        Names its endpoints itself. Only opened by name: its fast path needs a permission that
 //            containers deny.
 // spin_us    On TCP providers the one who waits is also the one who moves the data, so polling is
@@ -23,30 +24,35 @@ constexpr std::array<Provider, 5> kProviders{{
      .rdma = true,
      .automatic = true,
      .has_hosts = true,
+     .loopback = false,
      .spin_us = 50},
     {.name = "net",
      .fabric_name = "net",
      .rdma = false,
      .automatic = true,
      .has_hosts = true,
+     .loopback = true,
      .spin_us = 100},
     {.name = "tcp",
      .fabric_name = "tcp",
      .rdma = false,
      .automatic = true,
      .has_hosts = true,
+     .loopback = true,
      .spin_us = 100},
     {.name = "sockets",
      .fabric_name = "sockets",
      .rdma = false,
      .automatic = true,
      .has_hosts = true,
+     .loopback = true,
      .spin_us = 0},
     {.name = "shm",
      .fabric_name = "shm",
      .rdma = false,
      .automatic = false,
      .has_hosts = false,
+     .loopback = true,
      .spin_us = 50},
 }};
 

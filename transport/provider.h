@@ -18,6 +18,7 @@ struct Provider {
   bool rdma;                     // one-sided in hardware (or in soft-RoCE)
   bool automatic;                // opened unless only others were asked for
   bool has_hosts;                // its endpoints are at a host's address
+  bool loopback;                 // and that may be a loopback address
   std::uint32_t spin_us;         // how long a waiting thread polls before it blocks
 };
 

@@ -108,10 +108,15 @@ class ProviderTest : public ClusterTest, public ::testing::WithParamInterface<co
 
   /// RDMA devices have no loopback address.
   static std::string host() { return rdma() ? rdma_address() : "127.0.0.1"; }
-  /// A node's arguments.
-  static Words only(const std::string& port = "0") {
-    Words words{"--provider", provider(), "--listen", host() + ":" + port};
+  /// A node's arguments: where it listens, and with this provider alone.
+  static Words listening(const std::string& port = "0") {
+    Words words{"--listen", host() + ":" + port};
     if (rdma()) words.emplace_back("--insecure");
+    return words;
+  }
+  static Words only(const std::string& port = "0") {
+    auto words = listening(port);
+    words.insert(words.end(), {"--provider", provider()});
     return words;
   }
   static Pool client_of(const Daemon& node, std::uint32_t timeout_ms = 30'000) {

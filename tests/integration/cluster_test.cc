@@ -390,7 +390,7 @@ TEST_P(ProviderTest, C88_DropOnEvictIsDiscarded) {
 // ---- paths and providers ----
 
 TEST_P(ProviderTest, ForcedProviderIsTheOneUsed) {
-  Daemon node(spill_directory("a"));  // offers all
+  Daemon node(spill_directory("a"), listening());  // offers all
   auto client = client_of(node);
   const auto ref = set(client, 1);
   EXPECT_TRUE(holds(client, ref, 1));
