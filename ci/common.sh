@@ -8,7 +8,7 @@ section() {
 
 die() {
   printf '%s: %s\n' "${0##*/}" "$*" >&2
-  exit 1
+  exit "${die_status:-1}"
 }
 
 # How many compilers or tests may run at once: one a core, but each with a gigabyte of memory, because
@@ -25,4 +25,15 @@ parallel_jobs() {
   ((jobs >= 1)) || jobs=1
   ((jobs <= cores)) || jobs=$cores
   echo "$jobs"
+}
+
+# How to become root here: nothing when we are, sudo without a question when we may.
+as_root() {
+  if [[ $(id -u) -eq 0 ]]; then
+    "$@"
+  elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
+    sudo -n "$@"
+  else
+    return 126
+  fi
 }

@@ -154,10 +154,12 @@ Status OpenFabric::open(const std::string& host, FabricUse use) {
     return fail(Code::kNoProvider,
                 "provider " + name + " cannot be used: " + call + ": " + fi_reason(status));
   };
-  info_ = query_provider(provider_.name, host, use);
+  info_ = query_provider(provider_, host, use);
   if (!info_)
-    return fail(Code::kNoProvider, "provider " + name + " has nothing to offer for " +
-                                       (host.empty() ? "this machine" : host));
+    return fail(
+        Code::kNoProvider,
+        "provider " + name + " has nothing to offer for " + (host.empty() ? "this machine" : host) +
+            (provider_.rdma ? ": no RDMA device that is up has or reaches that address" : ""));
   fid_fabric* fabric = nullptr;
   if (int s = fi_fabric(info_->fabric_attr, &fabric, nullptr)) return failed("fi_fabric", s);
   fabric_.reset(fabric);

@@ -4,46 +4,57 @@
 #include <cstring>
 #include <mutex>
 
+#include <netdb.h>
+#include <netinet/in.h>
 #include <rdma/fi_domain.h>
 #include <rdma/fi_endpoint.h>
+#include <sys/socket.h>
 
 namespace mempool::transport {
 namespace {
 
-/// What providers read from the environment when they start; a user's own values win.
-/// FI_UNIVERSE_SIZE: rxm sizes one completion queue by it (default 256), and soft-RoCE's limit is
-/// reached above 127: fi_enable then fails with -FI_EINVAL.
-/// FI_SOCKETS_PE_WAITTIME: for how many ms the threads of `sockets` spin before they sleep (default
-/// 10). On a small machine they starve each other and everybody else: reads that take 0.2 ms
-/// take 12.
-void choose_provider_settings() {
+void choose_settings() {
   static std::once_flag once;
   std::call_once(once, [] {
-    setenv("FI_UNIVERSE_SIZE", "64", /*overwrite=*/0);
-    setenv("FI_SOCKETS_PE_WAITTIME", "0", /*overwrite=*/0);
+    for (const auto& [variable, value] : provider_settings())
+      setenv(variable, value, /*overwrite=*/0);
   });
 }
 
-FiInfo make_hints(std::string_view provider) {
+FiInfo make_hints(const Provider& provider) {
   FiInfo hints(fi_allocinfo());
   hints->caps = FI_RMA | FI_READ | FI_REMOTE_READ;
   hints->mode = FI_CONTEXT | FI_CONTEXT2;
   hints->ep_attr->type = FI_EP_RDM;
   hints->domain_attr->threading = FI_THREAD_SAFE;
-  // Offered, not asked for: each provider grants the bits that it needs. Without them verbs
-  // vanishes.
+  // Offered, not asked for: each provider grants the bits that it needs, and one whose needs are
+  // not offered vanishes.
   hints->domain_attr->mr_mode = FI_MR_LOCAL | FI_MR_VIRT_ADDR | FI_MR_ALLOCATED | FI_MR_PROV_KEY;
-  hints->fabric_attr->prov_name = strndup(provider.data(), provider.size());
+  hints->fabric_attr->prov_name = strndup(provider.fabric_name.data(), provider.fabric_name.size());
   return hints;
+}
+
+/// A host's own name may stand for a loopback address: asked as libfabric will ask.
+bool is_at_loopback(const std::string& host) {
+  addrinfo* found = nullptr;
+  if (getaddrinfo(host.c_str(), nullptr, nullptr, &found) != 0) return false;
+  const auto* address = found->ai_addr;
+  bool loopback = false;
+  if (address->sa_family == AF_INET)
+    loopback = ntohl(reinterpret_cast<const sockaddr_in*>(address)->sin_addr.s_addr) >> 24 == 127;
+  if (address->sa_family == AF_INET6)
+    loopback = IN6_IS_ADDR_LOOPBACK(&reinterpret_cast<const sockaddr_in6*>(address)->sin6_addr);
+  freeaddrinfo(found);
+  return loopback;
 }
 
 }  // namespace
 
-FiInfo query_provider(std::string_view provider, const std::string& host, FabricUse use) {
-  choose_provider_settings();
+FiInfo query_provider(const Provider& provider, const std::string& host, FabricUse use) {
+  choose_settings();
   const FiInfo hints = make_hints(provider);
-  // shm names its endpoints itself; an IP address means nothing to it.
-  const bool by_host = !host.empty() && provider != "shm";
+  const bool by_host = provider.has_hosts && !host.empty();
+  if (by_host && !provider.loopback && is_at_loopback(host)) return nullptr;
   const std::uint64_t flags = by_host && use == FabricUse::kListen ? FI_SOURCE : 0;
   const char* service = by_host && use == FabricUse::kConnect ? "1" : nullptr;
   fi_info* found = nullptr;

@@ -3,11 +3,12 @@
 
 #include <memory>
 #include <string>
-#include <string_view>
 
 #include <rdma/fabric.h>
 
 #include <mempool/result.h>
+
+#include "transport/provider.h"
 
 namespace mempool::transport {
 
@@ -31,6 +32,6 @@ enum class FabricUse {
 
 /// What `provider` offers for reliable-datagram endpoints with one-sided reads; null when nothing.
 /// An empty host leaves the address to the provider.
-FiInfo query_provider(std::string_view provider, const std::string& host, FabricUse use);
+FiInfo query_provider(const Provider& provider, const std::string& host, FabricUse use);
 
 }  // namespace mempool::transport

@@ -8,16 +8,64 @@
 namespace mempool::transport {
 namespace {
 
-// spin_us: on TCP providers the one who waits is also the one who moves the data, so polling is
-// progress. `sockets` moves data on threads of its own, which a polling reader starves on small
-// machines (6 ms a read instead of 60 us on two cores): there a reader blocks at once.
-// `shm` is only opened by name: its fast path needs a permission that containers deny.
+// verbs      Asked for by its full name: where rxm finds no way, libfabric offers rxd under the
+//            short name, which emulates reads in the target's processor. No device has a loopback
+//            address: an endpoint that is asked for there opens at a public one, where nobody
+//            expects it and nobody from loopback can connect to it.
+// shm        Names its endpoints itself. Only opened by name: its fast path needs a permission that
+//            containers deny.
+// spin_us    On TCP providers the one who waits is also the one who moves the data, so polling is
+//            progress. `sockets` moves data on threads of its own, which a polling reader starves
+//            on small machines (6 ms a read instead of 60 us on two cores): there a reader blocks
+//            at once.
 constexpr std::array<Provider, 5> kProviders{{
-    {.name = "verbs", .rdma = true, .automatic = true, .spin_us = 50},
-    {.name = "net", .rdma = false, .automatic = true, .spin_us = 100},
-    {.name = "tcp", .rdma = false, .automatic = true, .spin_us = 100},
-    {.name = "sockets", .rdma = false, .automatic = true, .spin_us = 0},
-    {.name = "shm", .rdma = false, .automatic = false, .spin_us = 50},
+    {.name = "verbs",
+     .fabric_name = "verbs;ofi_rxm",
+     .rdma = true,
+     .automatic = true,
+     .has_hosts = true,
+     .loopback = false,
+     .spin_us = 50},
+    {.name = "net",
+     .fabric_name = "net",
+     .rdma = false,
+     .automatic = true,
+     .has_hosts = true,
+     .loopback = true,
+     .spin_us = 100},
+    {.name = "tcp",
+     .fabric_name = "tcp",
+     .rdma = false,
+     .automatic = true,
+     .has_hosts = true,
+     .loopback = true,
+     .spin_us = 100},
+    {.name = "sockets",
+     .fabric_name = "sockets",
+     .rdma = false,
+     .automatic = true,
+     .has_hosts = true,
+     .loopback = true,
+     .spin_us = 0},
+    {.name = "shm",
+     .fabric_name = "shm",
+     .rdma = false,
+     .automatic = false,
+     .has_hosts = false,
+     .loopback = true,
+     .spin_us = 50},
+}};
+
+constexpr std::array<ProviderSetting, 3> kSettings{{
+    // rxm sizes one completion queue by the number of peers (default 256). soft-RoCE's longest
+    // queue is reached above 127, and then no endpoint opens: -FI_EINVAL.
+    {"FI_UNIVERSE_SIZE", "64"},
+    // A cache of registrations would keep memory locked after it was given back, and puts hooks
+    // into mmap and munmap. Regions and buffers are registered once anyway.
+    {"FI_MR_CACHE_MONITOR", "disabled"},
+    // For how many ms the threads of `sockets` spin before they sleep (default 10). On a small
+    // machine they starve each other and everybody else: reads that take 0.2 ms take 12.
+    {"FI_SOCKETS_PE_WAITTIME", "0"},
 }};
 
 std::string join(const std::vector<std::string>& names) {
@@ -32,6 +80,10 @@ std::span<const Provider> known_providers() {
   return kProviders;
 }
 
+std::span<const ProviderSetting> provider_settings() {
+  return kSettings;
+}
+
 const Provider* find_provider(std::string_view name) {
   const auto found = std::ranges::find(kProviders, name, &Provider::name);
   return found == kProviders.end() ? nullptr : &*found;
@@ -40,7 +92,7 @@ const Provider* find_provider(std::string_view name) {
 std::vector<std::string> present_providers() {
   std::vector<std::string> names;
   for (const auto& provider : kProviders)
-    if (query_provider(provider.name, "", FabricUse::kListen)) names.emplace_back(provider.name);
+    if (query_provider(provider, "", FabricUse::kListen)) names.emplace_back(provider.name);
   return names;
 }
 

@@ -13,11 +13,23 @@
 namespace mempool::transport {
 
 struct Provider {
-  std::string_view name;  // as people write it and as peers announce it
-  bool rdma;              // one-sided in hardware (or in soft-RoCE)
-  bool automatic;         // opened unless only others were asked for
-  std::uint32_t spin_us;  // how long a waiting thread polls before it blocks
+  std::string_view name;         // as people write it and as peers announce it
+  std::string_view fabric_name;  // what libfabric is asked for
+  bool rdma;                     // one-sided in hardware (or in soft-RoCE)
+  bool automatic;                // opened unless only others were asked for
+  bool has_hosts;                // its endpoints are at a host's address
+  bool loopback;                 // and that may be a loopback address
+  std::uint32_t spin_us;         // how long a waiting thread polls before it blocks
 };
+
+/// A variable that libfabric reads from the environment when it starts. A user's own value wins.
+struct ProviderSetting {
+  const char* variable;
+  const char* value;
+};
+
+/// What the providers need to be told before libfabric starts.
+std::span<const ProviderSetting> provider_settings();
 
 /// All that this version knows, best first: the order in which a peer's offers are tried.
 std::span<const Provider> known_providers();

@@ -9,7 +9,7 @@ using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
 class DiskTest : public ProviderTest {};
-INSTANTIATE_TEST_SUITE_P(Over, DiskTest, ::testing::Values("best", "sockets"), provider_name);
+INSTANTIATE_TEST_SUITE_P(Over, DiskTest, ::testing::ValuesIn(kProviders), provider_name);
 
 std::vector<fs::path> blobs_of(const Daemon& node) {
   return files_below(node.spill_directory(), ".blob");
@@ -96,7 +96,7 @@ TEST_P(DiskTest, C56_PrefetchMakesResident) {
   EXPECT_EQ(where(client, ref), "both");
   // Resident also means that it is read one-sidedly.
   const auto view = must(client.poolget(ref));
-  EXPECT_EQ(view.path(), Path::kTcp);
+  EXPECT_EQ(view.path(), kind());
   EXPECT_TRUE(same(view.bytes(), pattern(kMiB, 1)));
 }
 
@@ -126,7 +126,7 @@ TEST_P(DiskTest, C84_DamagedFileIsCorruptAndNeverOtherBytes) {
 
 TEST_P(DiskTest, C85_DeleteFromANodeThatIsNotTheOwner) {
   Daemon node(spill_directory("b"), only());
-  auto a = node_here(node, {provider()});
+  auto a = node_here(node);
   auto client = client_of(node);
   const auto ref = set(client, 1);
   const auto file = must(client.copytodisk(ref));
@@ -140,7 +140,7 @@ TEST_P(DiskTest, C85_DeleteFromANodeThatIsNotTheOwner) {
 
 TEST_P(DiskTest, C86_MoveCopyAndSaveFromElsewhere) {
   Daemon node(spill_directory("b"), only());
-  auto a = node_here(node, {provider()});
+  auto a = node_here(node);
 
   const auto moved = set(a, 1, kMiB, {.node = node.node_id()});
   const auto moved_file = must(a.movetodisk(moved));

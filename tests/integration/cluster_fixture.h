@@ -11,6 +11,7 @@
 #include "support/daemon.h"
 #include "support/files.h"
 #include "support/pools.h"
+#include "support/rdma.h"
 
 namespace mempool::test {
 
@@ -27,10 +28,12 @@ class ClusterTest : public ::testing::Test {
   }
 
   /// A node of the cluster in this process, which knows `other`.
-  Pool node_here(const Daemon& other, const Words& providers = {}) const {
+  Pool node_here(const Daemon& other, const Words& providers = {},
+                 const std::string& host = "127.0.0.1") const {
     PoolOptions options;
     options.providers = providers;
-    options.listen = "127.0.0.1:0";
+    options.listen = host + ":0";
+    options.insecure = host != "127.0.0.1";
     options.join = {other.address()};
     options.max_memsize = 16 * kMiB;
     options.spill_dir = spill_directory("here");
@@ -58,16 +61,41 @@ class ClusterTest : public ::testing::Test {
   const TemporaryDirectory directory_;
 };
 
-/// Every case runs over the best TCP provider of the machine and over `sockets`, the last resort.
+/// Every case runs over the best TCP provider of the machine, over `sockets`, the last resort, and
+/// over `verbs` where there is an RDMA device.
+inline constexpr const char* kProviders[] = {"best", "sockets", "verbs"};
+
 class ProviderTest : public ClusterTest, public ::testing::WithParamInterface<const char*> {
  protected:
+  void SetUp() override {
+    if (rdma() && rdma_address().empty()) GTEST_SKIP() << kNoRdma;
+  }
+
+  static bool rdma() { return GetParam() == std::string("verbs"); }
   static std::string provider() {
     return GetParam() == std::string("best") ? best_tcp_provider() : GetParam();
   }
-  static std::string path() { return "tcp (" + provider() + ")"; }
-  Words only() const { return {"--provider", provider()}; }
-  Pool client_of(const Daemon& node, std::uint32_t timeout_ms = 30'000) const {
+  static std::string path() { return (rdma() ? "rdma (" : "tcp (") + provider() + ")"; }
+  static Path kind() { return rdma() ? Path::kRdma : Path::kTcp; }
+
+  /// RDMA devices have no loopback address.
+  static std::string host() { return rdma() ? rdma_address() : "127.0.0.1"; }
+  /// A node's arguments: where it listens, and with this provider alone.
+  static Words listening(const std::string& port = "0") {
+    Words words{"--listen", host() + ":" + port};
+    if (rdma()) words.emplace_back("--insecure");
+    return words;
+  }
+  static Words only(const std::string& port = "0") {
+    auto words = listening(port);
+    words.insert(words.end(), {"--provider", provider()});
+    return words;
+  }
+  static Pool client_of(const Daemon& node, std::uint32_t timeout_ms = 30'000) {
     return connect(node, {provider()}, timeout_ms);
+  }
+  Pool node_here(const Daemon& other) const {
+    return ClusterTest::node_here(other, {provider()}, host());
   }
 };
 

@@ -15,7 +15,7 @@ using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
-INSTANTIATE_TEST_SUITE_P(Over, ProviderTest, ::testing::Values("best", "sockets"), provider_name);
+INSTANTIATE_TEST_SUITE_P(Over, ProviderTest, ::testing::ValuesIn(kProviders), provider_name);
 
 TEST_P(ProviderTest, C1_WhatIsSetReadsBackEqual) {
   Daemon node(spill_directory("a"), only());
@@ -28,7 +28,7 @@ TEST_P(ProviderTest, C1_WhatIsSetReadsBackEqual) {
     EXPECT_EQ(ref.id.node, node.node_id());
     const auto view = must(client.poolget(ref));
     EXPECT_TRUE(same(view.bytes(), pattern(size, size))) << size << " bytes";
-    EXPECT_EQ(view.path(), Path::kTcp);
+    EXPECT_EQ(view.path(), kind());
     EXPECT_EQ(gets_by(client, path()), ++gets);
     EXPECT_EQ(must(client.inspect(ref)).path, path());
     // A range in the middle.
@@ -43,13 +43,13 @@ TEST_P(ProviderTest, C1_WhatIsSetReadsBackEqual) {
 
 TEST_P(ProviderTest, C2_SetOnAnotherNodeReadsBackAndNamesItsOwner) {
   Daemon b(spill_directory("b"), only());
-  auto a = node_here(b, {provider()});
+  auto a = node_here(b);
   const auto ref = set(a, 7, 3 * kMiB, {.node = b.node_id()});
   EXPECT_EQ(ref.id.node, b.node_id());
   EXPECT_NE(ref.id.node, a.self().id);
   const auto view = must(a.poolget(ref));
   EXPECT_TRUE(same(view.bytes(), pattern(3 * kMiB, 7)));
-  EXPECT_EQ(view.path(), Path::kTcp);
+  EXPECT_EQ(view.path(), kind());
   EXPECT_EQ(gets_by(a, path()), 1U);
 
   // And the other way: B's clients reach a blob of A's through the cluster.
@@ -73,7 +73,7 @@ TEST_P(ProviderTest, C5_ReferenceTravelsAsText) {
 
 TEST_P(ProviderTest, C7_UnknownAndDeletedAreTheSameNotFoundEverywhere) {
   Daemon node(spill_directory("a"), only());
-  auto a = node_here(node, {provider()});
+  auto a = node_here(node);
   const auto local = set(a, 1);
   const auto remote = set(a, 1, kMiB, {.node = node.node_id()});
   must(a.pooldelete(local));
@@ -154,15 +154,15 @@ TEST_P(ProviderTest, C9_SetThatFailsLeavesNothing) {
 }
 
 TEST_P(ProviderTest, C10_EarlierLifeIsStale) {
-  const auto listen = "127.0.0.1:" + std::to_string(fixed_port());
+  const auto port = std::to_string(fixed_port());
   DRef ref;
   {
-    Daemon node(spill_directory("a"), {.arguments = only(), .listen = listen});
+    Daemon node(spill_directory("a"), only(port));
     auto client = client_of(node);
     ref = set(client, 1);
     EXPECT_TRUE(holds(client, ref, 1));
   }
-  Daemon again(spill_directory("a"), {.arguments = only(), .listen = listen});
+  Daemon again(spill_directory("a"), only(port));
   auto client = client_of(again);
   const auto fresh = set(client, 2);
   EXPECT_EQ(fresh.id.node, ref.id.node);
@@ -174,15 +174,13 @@ TEST_P(ProviderTest, C10_EarlierLifeIsStale) {
 }
 
 TEST_P(ProviderTest, C10_ClientThatSawTheEarlierLifeGoesOnWithTheNext) {
-  const auto listen = "127.0.0.1:" + std::to_string(fixed_port());
-  auto node = std::make_unique<Daemon>(spill_directory("a"),
-                                       Daemon::Options{.arguments = only(), .listen = listen});
+  const auto port = std::to_string(fixed_port());
+  auto node = std::make_unique<Daemon>(spill_directory("a"), only(port));
   auto client = client_of(*node);
   const auto ref = set(client, 1);
   EXPECT_TRUE(holds(client, ref, 1));
   node->kill9();
-  node = std::make_unique<Daemon>(spill_directory("a"),
-                                  Daemon::Options{.arguments = only(), .listen = listen});
+  node = std::make_unique<Daemon>(spill_directory("a"), only(port));
   // The client may not have noticed yet: it says Unavailable, never other bytes.
   Result<View> got = fail(Code::kOk, "");
   EXPECT_TRUE(eventually([&] {
@@ -272,7 +270,7 @@ TEST_P(ProviderTest, C66_ReadingASpilledBlobMakesItMostRecent) {
   EXPECT_EQ(view.path(), Path::kPush);
   // One read evicts nothing; a second one brings the blob to the arena, and others go for it.
   EXPECT_THAT(where_are(client, {a, b, c, d}), ElementsAre("disk", "memory", "memory", "memory"));
-  EXPECT_EQ(must(client.poolget(a)).path(), Path::kTcp);
+  EXPECT_EQ(must(client.poolget(a)).path(), kind());
   EXPECT_TRUE(holds(client, a, 1));
   EXPECT_THAT(where_are(client, {a, b, c, d}), ElementsAre("both", "disk", "memory", "memory"));
   EXPECT_LE(store_stats(client).payload_bytes, 3 * kMiB);
@@ -370,7 +368,7 @@ TEST_P(ProviderTest, C74_FileSizeLimitInMidWriteAndRecovery) {
 
 TEST_P(ProviderTest, C76_PinnedIsNeverEvictedBySetsOfOthers) {
   Daemon node(spill_directory("b"), only());
-  auto a = node_here(node, {provider()});  // 16 MiB
+  auto a = node_here(node);  // 16 MiB
   const auto mine = set(a, 1);
   const auto pin = must(a.poolget(mine));
   auto client = client_of(node);
@@ -393,7 +391,7 @@ TEST_P(ProviderTest, C88_DropOnEvictIsDiscarded) {
 // ---- paths and providers ----
 
 TEST_P(ProviderTest, ForcedProviderIsTheOneUsed) {
-  Daemon node(spill_directory("a"));  // offers all
+  Daemon node(spill_directory("a"), listening());  // offers all
   auto client = client_of(node);
   const auto ref = set(client, 1);
   EXPECT_TRUE(holds(client, ref, 1));

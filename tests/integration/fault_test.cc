@@ -82,7 +82,7 @@ class FaultTest : public ProviderTest {
     return code == Code::kUnavailable || code == Code::kTimeout;
   }
 };
-INSTANTIATE_TEST_SUITE_P(Over, FaultTest, ::testing::Values("best", "sockets"), provider_name);
+INSTANTIATE_TEST_SUITE_P(Over, FaultTest, ::testing::ValuesIn(kProviders), provider_name);
 
 TEST_P(FaultTest, ClientKilledInTheMiddleOfABigSet) {
   Daemon node(spill_directory("a"), {.arguments = only(), .max_memsize = "512MiB"});

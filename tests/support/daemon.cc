@@ -1,5 +1,6 @@
 #include "support/daemon.h"
 
+#include <algorithm>
 #include <csignal>
 #include <cstdlib>
 #include <sstream>
@@ -37,10 +38,11 @@ std::string cli_program() {
 Daemon::Daemon(const fs::path& spill_directory, const Options& options)
     : spill_directory_(spill_directory) {
   Words command = options.prefix;
-  for (const auto& word :
-       {daemon_program(), std::string("--listen"), options.listen, std::string("--spill-dir"),
-        spill_directory.native(), std::string("--max-memsize"), options.max_memsize})
+  for (const auto& word : {daemon_program(), std::string("--spill-dir"), spill_directory.native(),
+                           std::string("--max-memsize"), options.max_memsize})
     command.push_back(word);
+  if (std::ranges::find(options.arguments, "--listen") == options.arguments.end())
+    command.insert(command.end(), {"--listen", options.listen});
   command.insert(command.end(), options.arguments.begin(), options.arguments.end());
   child_ = std::make_unique<Child>(command, options.child);
   const auto announced = [&] { return child_->out().ends_with('\n'); };

@@ -23,7 +23,7 @@ class Daemon {
   struct Options {
     Words arguments;  // in addition
     Words prefix;     // a command that runs it, for example sh -c 'ulimit ...; exec ...'
-    std::string listen = "127.0.0.1:0";
+    std::string listen = "127.0.0.1:0";  // unless the arguments have --listen
     std::string max_memsize = "64MiB";
     ChildOptions child;
   };

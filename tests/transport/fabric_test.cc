@@ -1,4 +1,4 @@
-// One-sided reads between two fabrics of this process, over each TCP provider that is here.
+// One-sided reads between two fabrics of this process, over each provider that is here.
 #include "transport/fabric.h"
 
 #include <algorithm>
@@ -14,6 +14,7 @@
 #include "support/bytes.h"
 #include "support/child.h"
 #include "support/eventually.h"
+#include "support/rdma.h"
 #include "support/results.h"
 #include "transport/fabrics.h"
 #include "transport/one_sided.h"
@@ -29,6 +30,8 @@ using test::pattern;
 using test::same;
 
 constexpr std::size_t kMiB = std::size_t{1} << 20;
+constexpr std::size_t kRegionBytes = 20 * kMiB;  // more than one message of any provider
+constexpr const char* kProviders[] = {"verbs", "net", "tcp", "sockets"};
 
 auto in(std::chrono::steady_clock::duration time) {
   return std::chrono::steady_clock::now() + time;
@@ -44,10 +47,11 @@ class FabricTest : public ::testing::TestWithParam<const char*> {
     const auto present = present_providers();
     if (std::ranges::find(present, GetParam()) == present.end())
       GTEST_SKIP() << "SKIPPED: no provider " << GetParam() << " on this machine";
-    memory_ = pattern(8 * kMiB, 1);
-    owner_ = must(Fabric::listen(provider(), "127.0.0.1"));
+    if (host().empty()) GTEST_SKIP() << test::kNoRdma;
+    memory_ = pattern(kRegionBytes, 1);
+    owner_ = must(Fabric::listen(provider(), host()));
     region_ = must(owner_->expose(memory_));
-    reader_ = must(Fabric::connect(provider(), "127.0.0.1"));
+    reader_ = must(Fabric::connect(provider(), host()));
     address_ = must(reader_->insert(owner_->address()));
   }
   // Registrations go before their fabric, buffers before their pool.
@@ -58,6 +62,7 @@ class FabricTest : public ::testing::TestWithParam<const char*> {
   }
 
   static const Provider& provider() { return *find_provider(GetParam()); }
+  static std::string host() { return provider().rdma ? test::rdma_address() : "127.0.0.1"; }
   RemoteRange at(std::uint64_t offset) const {
     return {address_, region_->base() + offset, region_->key()};
   }
@@ -76,12 +81,11 @@ class FabricTest : public ::testing::TestWithParam<const char*> {
   std::unique_ptr<Fabric> reader_;
   FabricAddress address_ = 0;
 };
-INSTANTIATE_TEST_SUITE_P(Over, FabricTest, ::testing::Values("net", "tcp", "sockets"),
-                         provider_name);
+INSTANTIATE_TEST_SUITE_P(Over, FabricTest, ::testing::ValuesIn(kProviders), provider_name);
 
 TEST_P(FabricTest, ReadsAnySizeAtAnyPlace) {
   for (std::size_t bytes : {std::size_t{0}, std::size_t{1}, std::size_t{7}, std::size_t{64},
-                            std::size_t{4096}, std::size_t{65'537}, kMiB, 5 * kMiB + 3})
+                            std::size_t{4096}, std::size_t{65'537}, kMiB, 17 * kMiB + 3})
     for (std::size_t offset : {std::size_t{0}, std::size_t{1}, std::size_t{4093}}) {
       const auto buffer = must(buffers_.take(bytes + 200));
       must(reader_->read(at(offset), buffer, 64 + offset % 3, bytes, in(30s)));
@@ -196,8 +200,7 @@ class VerifiedReadTest : public FabricTest {
     return must(must(VerifiedRead::start(*reader_, blob, offset, bytes, into)).finish(30s));
   }
 };
-INSTANTIATE_TEST_SUITE_P(Over, VerifiedReadTest, ::testing::Values("net", "tcp", "sockets"),
-                         provider_name);
+INSTANTIATE_TEST_SUITE_P(Over, VerifiedReadTest, ::testing::ValuesIn(kProviders), provider_name);
 
 TEST_P(VerifiedReadTest, AcceptsTheBlobAndNothingElse) {
   publish(99);

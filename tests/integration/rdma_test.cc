@@ -1,0 +1,112 @@
+// Nodes with RDMA: when it is used, when it is refused, and what is said when it cannot be had.
+#include "cluster_fixture.h"
+
+namespace mempool::test {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::Contains;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+class RdmaClusterTest : public ClusterTest {
+ protected:
+  void SetUp() override {
+    if (rdma_address().empty()) GTEST_SKIP() << kNoRdma;
+  }
+
+  static Words with(const Words& more = {}) {
+    Words words{"--listen", rdma_address() + ":0", "--insecure"};
+    words.insert(words.end(), more.begin(), more.end());
+    return words;
+  }
+};
+
+TEST_F(RdmaClusterTest, IsChosenByItself) {
+  Daemon node(spill_directory("a"), with());
+  EXPECT_EQ(node.providers().front(), "verbs");
+  auto client = connect(node);
+  EXPECT_TRUE(holds(client, set(client, 1), 1));
+  EXPECT_EQ(gets_by(client, "rdma (verbs)"), 1U);
+}
+
+TEST_F(RdmaClusterTest, PeerWithoutItGetsTcpWhileOthersKeepIt) {
+  Daemon a(spill_directory("a"), with());
+  Daemon b(spill_directory("b"), with({"--provider", best_tcp_provider(), "--join", a.address()}));
+  auto client = connect(a);
+  ASSERT_TRUE(eventually([&] { return must(client.nodes()).size() == 2; }));
+  const auto on_a = set(client, 1);
+  const auto on_b = set(client, 2, kMiB, {.node = b.node_id()});
+  for (int round = 0; round < 2; ++round) {
+    EXPECT_TRUE(holds(client, on_a, 1));
+    EXPECT_TRUE(holds(client, on_b, 2));
+  }
+  EXPECT_EQ(gets_by(client, "rdma (verbs)"), 2U);
+  EXPECT_EQ(gets_by(client, "tcp (" + best_tcp_provider() + ")"), 2U);
+}
+
+TEST_F(RdmaClusterTest, RequiredItIsUsedOrRefused) {
+  Daemon node(spill_directory("a"), with({"--require-rdma"}));
+  Daemon without(spill_directory("b"), with({"--provider", best_tcp_provider()}));
+  const auto file = directory_ / "file";
+  write_file(file, pattern(kMiB, 1));
+  const auto set = run_cli(node.address(), {"--require-rdma", "set", file.native()});
+  ASSERT_EQ(set.status, 0) << set.err;
+  const auto ref = set.out.substr(0, set.out.find('\n'));
+  const auto got = run_cli(node.address(), {"--require-rdma", "get", ref});
+  EXPECT_EQ(got.status, 0) << got.err;
+  EXPECT_TRUE(same(bytes_of(got.out), pattern(kMiB, 1)));
+
+  const auto refused = run_cli(without.address(), {"--require-rdma", "nodes"});
+  EXPECT_EQ(refused.status, 1);
+  EXPECT_THAT(refused.err, AllOf(HasSubstr("NoProvider"), HasSubstr("RDMA is required")));
+
+  const auto at_loopback = run_daemon(
+      {"--listen", "127.0.0.1:0", "--require-rdma", "--spill-dir", spill_directory("c").native()});
+  EXPECT_EQ(at_loopback.status, 1);
+  EXPECT_THAT(at_loopback.err, AllOf(HasSubstr("NoProvider"), HasSubstr("RDMA")));
+}
+
+/// Most users may lock little memory: RDMA asked for by name is refused with what to do, and left
+/// out of a free choice with a warning.
+TEST_F(RdmaClusterTest, SmallMemoryLockLimitIsExplained) {
+  const fs::path place = directory_ / "open";
+  fs::create_directory(place);
+  fs::permissions(directory_.path(), fs::perms::all);
+  fs::permissions(place, fs::perms::all);
+  const Words prefix{"/bin/sh", "-c",
+                     "ulimit -l 64 && exec setpriv --reuid=65534 --regid=65534 --clear-groups "
+                     "--bounding-set=-all \"$@\"",
+                     "sh"};
+  auto command = prefix;
+  for (const auto& word :
+       Words{daemon_program(), "--spill-dir", (place / "a").native(), "--provider", "verbs"})
+    command.push_back(word);
+  for (const auto& word : with()) command.push_back(word);
+  const auto refused = run(command);
+  EXPECT_EQ(refused.status, 1);
+  EXPECT_THAT(refused.err, AllOf(HasSubstr("Limit"), HasSubstr("ulimit -l unlimited")));
+
+  Daemon node(place / "b", {.arguments = with(), .prefix = prefix});
+  EXPECT_THAT(node.providers(), Not(Contains("verbs")));
+  EXPECT_THAT(node.child().err(),
+              AllOf(HasSubstr("verbs is left out"), HasSubstr("ulimit -l unlimited")));
+  auto client = connect(node);
+  EXPECT_TRUE(holds(client, set(client, 1), 1));
+}
+
+TEST_F(RdmaClusterTest, ForkedChildDisturbsNothing) {
+  Daemon node(spill_directory("a"), with());
+  auto client = std::make_unique<Pool>(connect(node));
+  const auto ref = set(*client, 1);
+  EXPECT_TRUE(holds(*client, ref, 1));
+  EXPECT_TRUE(in_child([&] {
+    EXPECT_EQ(code(client->poolget(ref)), Code::kForked);
+    client.reset();
+  }));
+  EXPECT_TRUE(holds(*client, ref, 1));
+  EXPECT_EQ(gets_by(*client, "rdma (verbs)"), 2U);
+}
+
+}  // namespace
+}  // namespace mempool::test
