@@ -9,6 +9,8 @@
 
 #include "api/programs/command_line.h"
 #include "api/programs/commands.h"
+#include "api/programs/settings.h"
+#include "transport/log.h"
 
 using namespace mempool;
 
@@ -139,28 +141,34 @@ void add_bulk_commands(CLI::App& app, Chosen& chosen) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  ClusterOptions options;
-  std::string node;
+  programs::Settings settings{.log_level = spdlog::level::warn};
+  programs::Configuration configuration;
+  settings.declare(configuration);
   Chosen chosen;
   CLI::App app{"Stores blobs in a MemPool cluster and reads them from anywhere."};
   app.name("mempool");
   app.require_subcommand(1);
   app.fallthrough();
-  app.add_option("--node", node, "a node of the cluster (or environment MEMPOOL_NODE)")
-      ->type_name("HOST:PORT")
-      ->envname("MEMPOOL_NODE");
-  programs::add_cluster_options(app, options);
+  configuration.offer(app, {"node"});
+  configuration.offer(app, programs::kClusterSettings);
+  configuration.offer_file(app);
   add_data_commands(app, chosen);
   add_disk_commands(app, chosen);
   add_report_commands(app, chosen);
   add_bulk_commands(app, chosen);
-  if (const auto status = programs::parse(app, argc, argv)) return *status;
-
-  if (node.empty()) {
-    std::fputs("mempool: which node? say --node HOST:PORT, or set MEMPOOL_NODE\n", stderr);
+  auto* print = app.add_subcommand(
+      "print-config", "print the settings in use as a file for --config, each with its origin");
+  if (argc == 1) {
+    std::fputs(app.help().c_str(), stderr);
     return 2;
   }
-  auto pool = Pool::connect(node, options);
+  if (const auto status = programs::parse(app, configuration, argc, argv)) return *status;
+  if (app.got_subcommand(print)) return programs::print_configuration("mempool", configuration);
+
+  if (settings.node.empty())
+    return programs::misused("mempool", "which node? say --node HOST:PORT, or set MEMPOOL_NODE");
+  transport::log().set_level(settings.log_level);
+  auto pool = Pool::connect(settings.node, settings.pool);
   if (!pool) return programs::failed("mempool", pool.error());
   const auto done = chosen.run(*pool);
   return done ? 0 : programs::failed("mempool", done.error());
