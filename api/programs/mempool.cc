@@ -9,6 +9,7 @@
 
 #include "api/programs/command_line.h"
 #include "api/programs/commands.h"
+#include "api/programs/doctor.h"
 #include "api/programs/settings.h"
 #include "transport/log.h"
 
@@ -138,6 +139,20 @@ void add_bulk_commands(CLI::App& app, Chosen& chosen) {
   });
 }
 
+/// The settings of a node, so that the machine is judged by what the node would ask of it.
+CLI::App* add_doctor(CLI::App& app, programs::Configuration& configuration,
+                     programs::DoctorCommand& command) {
+  auto* doctor = app.add_subcommand(
+      "doctor", "whether a node would do well on this machine, and how a PEER is reached");
+  doctor->add_option("PEER", command.peer,
+                     "a node, HOST:PORT; 64 bytes are stored on it, read and deleted");
+  doctor->add_flag("--json", command.json, "as JSON");
+  configuration.offer(*doctor,
+                      {"listen", "max-memsize", "max-disksize", "spill-dir", "read-window-ms"});
+  doctor->footer("Exit status: 0 no problem (there may be warnings), 1 a problem, 2 wrong usage.");
+  return doctor;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -156,6 +171,8 @@ int main(int argc, char** argv) {
   add_disk_commands(app, chosen);
   add_report_commands(app, chosen);
   add_bulk_commands(app, chosen);
+  programs::DoctorCommand examination;
+  auto* doctor = add_doctor(app, configuration, examination);
   auto* print = app.add_subcommand(
       "print-config", "print the settings in use as a file for --config, each with its origin");
   if (argc == 1) {
@@ -165,6 +182,11 @@ int main(int argc, char** argv) {
   if (const auto status = programs::parse(app, configuration, argc, argv)) return *status;
   if (app.got_subcommand(print)) return programs::print_configuration("mempool", configuration);
 
+  if (app.got_subcommand(doctor)) {
+    // What the doctor finds is in its report.
+    transport::log().set_level(spdlog::level::off);
+    return programs::doctor(settings.pool, examination);
+  }
   if (settings.node.empty())
     return programs::misused("mempool", "which node? say --node HOST:PORT, or set MEMPOOL_NODE");
   transport::log().set_level(settings.log_level);
