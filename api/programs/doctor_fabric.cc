@@ -1,11 +1,13 @@
 // RDMA devices and fabric providers: which are here, whether they work, and how to get soft-RoCE.
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <string>
 
+#include <net/if.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -32,7 +34,7 @@ std::string release() {
 
 // ---- soft-RoCE on a machine without a device ----
 
-/// The device of the default route: what the machine talks over.
+/// The device of the default route, which is what the machine talks over; else one that is up.
 std::string usual_net_device() {
   std::ifstream routes("/proc/net/route");
   for (std::string line; std::getline(routes, line);) {
@@ -40,18 +42,29 @@ std::string usual_net_device() {
     if (tab != std::string::npos && line.compare(tab + 1, 8, "00000000") == 0)
       return line.substr(0, tab);
   }
+  std::error_code error;
+  for (fs::directory_iterator at("/sys/class/net", error), end; !error && at != end;
+       at.increment(error)) {
+    const auto flags = line_of(at->path() / "flags");
+    unsigned bits = 0;
+    if (flags.size() > 2) std::from_chars(flags.data() + 2, flags.data() + flags.size(), bits, 16);
+    if ((bits & IFF_UP) && !(bits & IFF_LOOPBACK)) return at->path().filename();
+  }
   return "NETDEV";
 }
 
-bool kernel_has_soft_roce() {
+bool soft_roce_loaded() {
   std::error_code error;
-  if (fs::exists("/sys/module/rdma_rxe", error)) return true;
+  return fs::exists("/sys/module/rdma_rxe", error);
+}
+
+bool kernel_has_soft_roce() {
   for (const char* list : {"modules.dep", "modules.builtin"}) {
     std::ifstream modules(fs::path("/lib/modules") / release() / list);
     for (std::string line; std::getline(modules, line);)
       if (line.find("/rdma_rxe.ko") != std::string::npos) return true;
   }
-  return false;
+  return soft_roce_loaded();
 }
 
 /// The package that brings rdma_rxe where the running kernel came without; empty where there is
@@ -73,8 +86,8 @@ std::string kernel_package() {
 Finding without_device(bool required) {
   Finding finding{required ? Sign::kProblem : Sign::kWarning, "RDMA", {}, {}};
   const std::string none = "this machine has no RDMA device; ";
-  const Commands setup{as_root("modprobe rdma_rxe"),
-                       as_root("rdma link add rxe0 type rxe netdev " + usual_net_device())};
+  Commands setup{as_root("rdma link add rxe0 type rxe netdev " + usual_net_device())};
+  if (!soft_roce_loaded()) setup.insert(setup.begin(), as_root("modprobe rdma_rxe"));
   const auto package = kernel_package();
   if (kernel_has_soft_roce()) {
     finding.sentence = none + (in_container() ? "soft-RoCE makes one, on the host of this container"
@@ -106,9 +119,9 @@ std::string addresses(const RdmaPort& port) {
 
 Finding examine_port(const RdmaPort& port, bool others_active) {
   const auto mtu = transport::active_mtu(port.device);
-  Finding finding{Sign::kFine, "RDMA", {}, {}};
-  finding.sentence = port.device + " port " + std::to_string(port.port) + " is " + port.state +
-                     ", " + (port.link_layer == "Ethernet" ? "RoCE" : port.link_layer) +
+  Finding finding{Sign::kFine, "device " + port.device, {}, {}};
+  finding.sentence = "port " + std::to_string(port.port) + " is " + port.state + ", " +
+                     (port.link_layer == "Ethernet" ? "RoCE" : port.link_layer) +
                      (port.net_device.empty() ? "" : " on " + port.net_device) + ", " +
                      (mtu ? "MTU " + std::to_string(mtu) + ", " : "") + addresses(port);
   const auto& device = port.net_device;
@@ -141,7 +154,8 @@ Finding examine_device_files() {
     forbidden = forbidden || fs::exists(file, error);
     missing.push_back(file);
   }
-  if (missing.empty()) return {Sign::kFine, "RDMA", "the device files are here, and open", {}};
+  if (missing.empty())
+    return {Sign::kFine, "device files", "they are here, and this user may open them", {}};
   std::string names = missing[0];
   for (std::size_t i = 1; i < missing.size(); ++i) names += " and " + missing[i];
   if (forbidden)
@@ -150,8 +164,8 @@ Finding examine_device_files() {
             "this user may not open " + names,
             {as_root("chmod a+rw /dev/infiniband/uverbs* /dev/infiniband/rdma_cm")}};
   return {Sign::kProblem,
-          "RDMA",
-          "there is a device, and no " + names,
+          "device files",
+          "there is an RDMA device, and no " + names,
           {in_container() ? "docker run --device=/dev/infiniband ..."
                           : as_root("modprobe -a ib_uverbs rdma_ucm")}};
 }
@@ -194,14 +208,17 @@ Finding elsewhere(const Wish& wish, const std::vector<RdmaPort>& ports, bool req
           {"mempoold --listen " + address + ":7401 --insecure ..."}};
 }
 
-std::string absence(const ProviderReport& report) {
+std::string absence(const ProviderReport& report, bool device_active) {
+  // libfabric is silent about providers whose devices are not up.
+  if (report.provider->rdma && !device_active) return "no RDMA device is up";
   if (!report.filter.empty()) return "FI_PROVIDER is " + report.filter + ", and leaves it out";
   if (!report.in_libfabric)
     return "libfabric " + transport::libfabric_version() + " comes without it";
   return report.works.error().message;
 }
 
-Finding examine_provider(const ProviderReport& report, const Wish& wish, bool other_works) {
+Finding examine_provider(const ProviderReport& report, const Wish& wish, bool device_active,
+                         bool other_works) {
   const std::string name(report.provider->name);
   const auto subject = "provider " + name;
   if (report.works)
@@ -209,7 +226,7 @@ Finding examine_provider(const ProviderReport& report, const Wish& wish, bool ot
             subject,
             "reads 64 bytes of this process's memory in " + microseconds(report.read_time),
             {}};
-  const auto absent = absence(report);
+  const auto absent = absence(report, device_active);
   if (!wish.includes(*report.provider))
     return {Sign::kFine, subject, "is not asked for, and would not work: " + absent, {}};
   const bool missed = wish.by_name(*report.provider) || report.provider->rdma;
@@ -252,7 +269,7 @@ Findings examine_fabric(const PoolOptions& options) {
   for (const auto& report : reports)
     // Without a device this was said already.
     if (!report.provider->rdma || !ports.empty() || report.works)
-      findings.push_back(examine_provider(report, wish, any));
+      findings.push_back(examine_provider(report, wish, active > 0, any));
   if (!any)
     findings.push_back({Sign::kProblem,
                         "providers",
