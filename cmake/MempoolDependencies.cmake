@@ -11,11 +11,17 @@ pkg_check_modules(fabric REQUIRED IMPORTED_TARGET libfabric)
 pkg_check_modules(jemalloc REQUIRED IMPORTED_TARGET jemalloc)
 pkg_check_modules(xxhash REQUIRED IMPORTED_TARGET libxxhash)
 find_path(ASIO_INCLUDE_DIR asio.hpp REQUIRED)
+find_path(TOML_INCLUDE_DIR toml++/toml.h REQUIRED)
 find_path(FLATBUFFERS_INCLUDE_DIR flatbuffers/flatbuffers.h REQUIRED)
 
 add_library(mempool_asio INTERFACE)
 target_include_directories(mempool_asio SYSTEM INTERFACE ${ASIO_INCLUDE_DIR})
 target_compile_definitions(mempool_asio INTERFACE ASIO_STANDALONE ASIO_NO_DEPRECATED)
+
+# Headers alone, so that the errors of a file are values: the packaged library throws them.
+add_library(mempool_toml INTERFACE)
+target_include_directories(mempool_toml SYSTEM INTERFACE ${TOML_INCLUDE_DIR})
+target_compile_definitions(mempool_toml INTERFACE TOML_HEADER_ONLY=1 TOML_EXCEPTIONS=0)
 
 # mempool_flatbuffers(TARGET schema.fbs): generates schema_generated.h for TARGET alone.
 function(mempool_flatbuffers target schema)

@@ -7,39 +7,18 @@
 
 #include <sys/random.h>
 
+#include <mempool/detail/region_size.h>
+
 #include "store/store_state.h"
 
 namespace mempool::store {
 namespace {
 
-constexpr std::uint64_t kMebibyte = 1ULL << 20;
-// Below it, an allocator's size classes take more than a small limit's payload.
-constexpr std::uint64_t kLeastCapacity = 8 * kMebibyte;
-// Half of the address space that user programs have on 64-bit machines.
-constexpr std::uint64_t kLargestLimit = 1ULL << 45;
-
-// The arena takes a region in one piece only if its size is 2^k times 1, 1.25, 1.5 or 1.75. Pages
-// that are never touched take no memory, so that the rounding costs addresses only.
-std::uint64_t round_to_class(std::uint64_t bytes) {
-  const std::uint64_t step = std::bit_floor(bytes) / 4;
-  return (bytes + step - 1) / step * step;
-}
-
-std::uint64_t quarantine_budget(const StoreOptions& options) {
-  if (!options.exposed) return 0;
-  return std::max(64 * kMebibyte, options.max_memsize / 4);
-}
-
-std::uint64_t capacity(const StoreOptions& options) {
-  const std::uint64_t payload = options.max_memsize + options.max_memsize / 2;
-  return round_to_class(std::max(payload, kLeastCapacity) + quarantine_budget(options));
-}
-
 Status check(const StoreOptions& options) {
   if (options.max_memsize == 0)
     return fail(Code::kInvalidArgument,
                 "max_memsize is 0: a pool needs a memory limit of a byte or more");
-  if (options.max_memsize > kLargestLimit)
+  if (options.max_memsize > kLargestMemsize)
     return fail(Code::kInvalidArgument, "max_memsize of " + std::to_string(options.max_memsize) +
                                             " bytes is more than a process can address");
   if (options.policy != Policy::kLru && options.policy != Policy::kMru)
@@ -94,12 +73,13 @@ Store::Store(std::unique_ptr<State> state) noexcept : state_(std::move(state)) {
 Result<std::unique_ptr<Store>> Store::create(const StoreOptions& options,
                                              std::unique_ptr<Disk> disk) {
   if (auto checked = check(options); !checked) return forward_error(std::move(checked));
-  auto region = Region::create(capacity(options));
+  auto region = Region::create(region_bytes(options.max_memsize, options.exposed));
   if (!region) return forward_error(std::move(region));
   auto arena = make_arena(region->bytes());
   if (!arena) return forward_error(std::move(arena));
-  auto state = std::make_unique<State>(options, std::move(disk), std::move(*region),
-                                       std::move(*arena), quarantine_budget(options));
+  auto state =
+      std::make_unique<State>(options, std::move(disk), std::move(*region), std::move(*arena),
+                              quarantine_budget(options.max_memsize, options.exposed));
   return std::unique_ptr<Store>(new Store(std::move(state)));
 }
 

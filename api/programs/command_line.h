@@ -1,13 +1,13 @@
-// What the programs' command lines have in common: sizes, providers, exit statuses.
+// What the programs' command lines have in common: parsing, exit statuses, node ids.
 //
-// Exit status: 0 done, 1 the operation failed (code and reason on standard error), 2 wrong usage.
+// Exit status: 0 done, 1 the operation failed (code and reason on standard error), 2 wrong usage or
+// configuration.
 #pragma once
 
 #include <cstdint>
 #include <optional>
 #include <string>
 
-#include <mempool/options.h>
 #include <mempool/result.h>
 
 namespace CLI {
@@ -16,19 +16,20 @@ class App;
 
 namespace mempool::programs {
 
-/// A size: plain bytes, "64MiB" (2^20), "1GB" (10^9).
-void add_size(CLI::App& app, const std::string& flag, std::uint64_t& value,
-              const std::string& what);
+class Configuration;
 
-/// --cluster, --provider, --require-rdma, --timeout-ms.
-void add_cluster_options(CLI::App& app, ClusterOptions& options);
+/// Parses the command line and reads the configuration. Nothing when the program should go on, else
+/// its exit status: help was asked for, or usage is wrong.
+std::optional<int> parse(CLI::App& app, Configuration& configuration, int argc, char** argv);
 
-/// Nothing when the program should go on, else its exit status: help was asked for, or usage is
-/// wrong.
-std::optional<int> parse(CLI::App& app, int argc, char** argv);
+/// Prints the settings in use; returns the exit status.
+int print_configuration(const std::string& program, const Configuration& configuration);
 
 /// Says what failed; returns exit status 1.
 int failed(const std::string& program, const Error& error);
+
+/// Says what is wrong with the usage; returns exit status 2.
+int misused(const std::string& program, const std::string& what);
 
 /// A node id as it is printed and typed.
 std::string node_text(std::uint64_t id);

@@ -9,6 +9,9 @@
 
 #include "api/programs/command_line.h"
 #include "api/programs/commands.h"
+#include "api/programs/doctor.h"
+#include "api/programs/settings.h"
+#include "transport/log.h"
 
 using namespace mempool;
 
@@ -145,32 +148,59 @@ std::string explain(const CLI::App* app, const CLI::Error& error) {
       app, CLI::Error("ExtrasError", unknown.front() + " is no subcommand and no flag"));
 }
 
+/// The settings of a node, so that the machine is judged by what the node would ask of it.
+CLI::App* add_doctor(CLI::App& app, programs::Configuration& configuration,
+                     programs::DoctorCommand& command) {
+  auto* doctor = app.add_subcommand(
+      "doctor", "whether a node would do well on this machine, and how a PEER is reached");
+  doctor->add_option("PEER", command.peer,
+                     "a node, HOST:PORT; 64 bytes are stored on it, read and deleted");
+  doctor->add_flag("--json", command.json, "as JSON");
+  configuration.offer(*doctor,
+                      {"listen", "max-memsize", "max-disksize", "spill-dir", "read-window-ms"});
+  doctor->footer("Exit status: 0 no problem (there may be warnings), 1 a problem, 2 wrong usage.");
+  return doctor;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  ClusterOptions options;
-  std::string node;
+  programs::Settings settings{.log_level = spdlog::level::warn};
+  programs::Configuration configuration;
+  settings.declare(configuration);
   Chosen chosen;
   CLI::App app{"Stores blobs in a MemPool cluster and reads them from anywhere."};
   app.name("mempool");
   app.require_subcommand(1);
   app.failure_message(explain);
   app.fallthrough();
-  app.add_option("--node", node, "a node of the cluster (or environment MEMPOOL_NODE)")
-      ->type_name("HOST:PORT")
-      ->envname("MEMPOOL_NODE");
-  programs::add_cluster_options(app, options);
+  configuration.offer(app, {"node"});
+  configuration.offer(app, programs::kClusterSettings);
+  configuration.offer_file(app);
   add_data_commands(app, chosen);
   add_disk_commands(app, chosen);
   add_report_commands(app, chosen);
   add_bulk_commands(app, chosen);
-  if (const auto status = programs::parse(app, argc, argv)) return *status;
-
-  if (node.empty()) {
-    std::fputs("mempool: which node? say --node HOST:PORT, or set MEMPOOL_NODE\n", stderr);
+  programs::DoctorCommand examination;
+  auto* doctor = add_doctor(app, configuration, examination);
+  auto* print = app.add_subcommand(
+      "print-config", "print the settings in use as a file for --config, each with its origin");
+  if (argc == 1) {
+    std::fputs(app.help().c_str(), stderr);
     return 2;
   }
-  auto pool = Pool::connect(node, options);
+  if (const auto status = programs::parse(app, configuration, argc, argv)) return *status;
+  if (app.got_subcommand(print)) return programs::print_configuration("mempool", configuration);
+
+  if (app.got_subcommand(doctor)) {
+    // What the doctor finds is in its report.
+    transport::log().set_level(spdlog::level::off);
+    return programs::doctor(settings.pool, examination);
+  }
+  if (settings.node.empty())
+    return programs::misused("mempool", "which node? say --node HOST:PORT, or set MEMPOOL_NODE");
+  transport::log().set_level(settings.log_level);
+  auto pool = Pool::connect(settings.node, settings.pool);
   if (!pool) return programs::failed("mempool", pool.error());
   const auto done = chosen.run(*pool);
   return done ? 0 : programs::failed("mempool", done.error());

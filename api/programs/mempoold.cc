@@ -8,6 +8,7 @@
 #include <mempool/mempool.h>
 
 #include "api/programs/command_line.h"
+#include "api/programs/settings.h"
 #include "transport/log.h"
 
 namespace {
@@ -37,40 +38,32 @@ void announce(const mempool::NodeInfo& self) {
 
 int main(int argc, char** argv) {
   using namespace mempool;
-  PoolOptions options;
-  std::string policy = "lru";
-  std::string level = "info";
+  programs::Settings settings;
+  programs::Configuration configuration;
+  settings.declare(configuration);
   CLI::App app{
       "A node of a MemPool cluster: stores blobs, spills the cold ones, serves them to all."};
   app.name("mempoold");
-  app.option_defaults()->always_capture_default();
-  app.add_option("--listen", options.listen, "where to serve; port 0 picks one")
-      ->type_name("HOST:PORT")
-      ->required();
-  app.add_option("--join", options.join, "another node of the cluster; it may start later")
-      ->type_name("HOST:PORT");
-  programs::add_size(app, "--max-memsize", options.max_memsize, "limit of payload bytes in memory");
-  programs::add_size(app, "--max-disksize", options.max_disksize,
-                     "limit of spill files on disk; 0: what the disk has");
-  app.add_option("--spill-dir", options.spill_dir, "where cold blobs go")->type_name("DIR");
-  app.add_option("--policy", policy, "which blobs go first: the least or the most recently used")
-      ->check(CLI::IsMember({"lru", "mru"}));
-  programs::add_cluster_options(app, options);
-  app.add_flag("--insecure", options.insecure,
-               "serve on other than loopback addresses, without authentication");
-  app.add_option("--log-level", level, "what goes to standard error")
-      ->check(CLI::IsMember({"debug", "info", "warn", "error", "off"}));
-  if (const auto status = programs::parse(app, argc, argv)) return *status;
+  configuration.offer(app, programs::kNodeSettings);
+  configuration.offer(app, programs::kClusterSettings);
+  configuration.offer_file(app);
+  bool print = false;
+  app.add_flag("--print-config", print,
+               "print the settings in use as such a file, each with its origin, and end");
+  if (const auto status = programs::parse(app, configuration, argc, argv)) return *status;
+  if (print) return programs::print_configuration("mempoold", configuration);
   // To the library that would be a pool without a network.
-  if (options.listen.empty()) {
-    std::fputs("mempoold: --listen is empty; say --listen HOST:PORT, port 0 picks one\n", stderr);
-    return 2;
-  }
+  if (settings.pool.listen.empty() && configuration.is_default("listen"))
+    return programs::misused("mempoold",
+                             "where to serve? say --listen HOST:PORT, set MEMPOOL_LISTEN, or have "
+                             "listen in the file of --config; see --help");
+  if (settings.pool.listen.empty())
+    return programs::misused("mempoold",
+                             "--listen is empty; say --listen HOST:PORT, port 0 picks one");
 
-  options.policy = policy == "mru" ? Policy::kMru : Policy::kLru;
-  transport::log().set_level(spdlog::level::from_str(level));
+  transport::log().set_level(settings.log_level);
   const auto ends = block_end_signals();
-  auto pool = Pool::open(options);
+  auto pool = Pool::open(settings.pool);
   if (!pool) return programs::failed("mempoold", pool.error());
   announce(pool->self());
   int signal = 0;

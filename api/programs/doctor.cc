@@ -1,0 +1,36 @@
+#include "api/programs/doctor.h"
+
+#include <csignal>
+#include <cstdio>
+#include <utility>
+
+#include "api/programs/command_line.h"
+#include "transport/address.h"
+
+namespace mempool::programs {
+
+int doctor(const PoolOptions& options, const DoctorCommand& command) {
+  if (!command.peer.empty())
+    if (const auto where = transport::parse_host_port(command.peer); !where)
+      return misused("mempool", where.error().message);
+  if (!options.listen.empty())
+    if (const auto where = transport::parse_host_port(options.listen); !where)
+      return misused("mempool", "listen: " + where.error().message);
+  // Files over a limit are findings, not the end.
+  std::signal(SIGXFSZ, SIG_IGN);
+  Findings findings;
+  const auto add = [&](Findings more) {
+    for (auto& finding : more) findings.push_back(std::move(finding));
+  };
+  // Forks, and so comes before the threads of providers.
+  add(examine_system(options));
+  add(examine_memory(options));
+  add(examine_spill_directory(options));
+  add(examine_fabric(options));
+  if (!command.peer.empty()) add(examine_peer(command.peer, options));
+  if (std::fputs(show(findings, command.json).c_str(), stdout) < 0 || std::fflush(stdout) != 0)
+    return failed("mempool", {Code::kIo, "standard output"});
+  return has_problem(findings) ? 1 : 0;
+}
+
+}  // namespace mempool::programs

@@ -1,0 +1,281 @@
+// RDMA devices and fabric providers: which are here, whether they work, and how to get soft-RoCE.
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include <net/if.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "api/programs/doctor.h"
+#include "api/programs/machine.h"
+#include "transport/address.h"
+#include "transport/fabric_report.h"
+#include "transport/rdma_devices.h"
+
+namespace mempool::programs {
+namespace {
+
+namespace fs = std::filesystem;
+using transport::ProviderReport;
+using transport::RdmaPort;
+
+constexpr std::size_t kSmallMtu = 1024;
+
+std::string release() {
+  utsname system{};
+  uname(&system);
+  return system.release;
+}
+
+// ---- soft-RoCE on a machine without a device ----
+
+/// The device of the default route, which is what the machine talks over; else one that is up.
+std::string usual_net_device() {
+  std::ifstream routes("/proc/net/route");
+  for (std::string line; std::getline(routes, line);) {
+    const auto tab = line.find('\t');
+    if (tab != std::string::npos && line.compare(tab + 1, 8, "00000000") == 0)
+      return line.substr(0, tab);
+  }
+  std::error_code error;
+  for (fs::directory_iterator at("/sys/class/net", error), end; !error && at != end;
+       at.increment(error)) {
+    const auto flags = line_of(at->path() / "flags");
+    unsigned bits = 0;
+    if (flags.size() > 2) std::from_chars(flags.data() + 2, flags.data() + flags.size(), bits, 16);
+    if ((bits & IFF_UP) && !(bits & IFF_LOOPBACK)) return at->path().filename();
+  }
+  return "NETDEV";
+}
+
+bool soft_roce_loaded() {
+  std::error_code error;
+  return fs::exists("/sys/module/rdma_rxe", error);
+}
+
+bool kernel_has_soft_roce() {
+  for (const char* list : {"modules.dep", "modules.builtin"}) {
+    std::ifstream modules(fs::path("/lib/modules") / release() / list);
+    for (std::string line; std::getline(modules, line);)
+      if (line.find("/rdma_rxe.ko") != std::string::npos) return true;
+  }
+  return soft_roce_loaded();
+}
+
+/// The package that brings rdma_rxe where the running kernel came without; empty where there is
+/// none.
+std::string kernel_package() {
+  std::ifstream in("/etc/os-release");
+  std::string distribution;
+  for (std::string line; std::getline(in, line);)
+    if (line.starts_with("ID=")) distribution = line.substr(3);
+  std::error_code error;
+  const bool own_kernel = fs::exists(fs::path("/lib/modules") / release(), error);
+  if (distribution == "ubuntu" && own_kernel) return "linux-modules-extra-" + release();
+  // Debian's cloud flavour leaves it out.
+  if (distribution == "debian" && own_kernel && release().find("cloud") != std::string::npos)
+    return "linux-image-amd64";
+  return {};
+}
+
+Finding without_device(bool required) {
+  Finding finding{required ? Sign::kProblem : Sign::kWarning, "RDMA", {}, {}};
+  const std::string none = "this machine has no RDMA device; ";
+  Commands setup{as_root("rdma link add rxe0 type rxe netdev " + usual_net_device())};
+  if (!soft_roce_loaded()) setup.insert(setup.begin(), as_root("modprobe rdma_rxe"));
+  const auto package = kernel_package();
+  if (kernel_has_soft_roce()) {
+    finding.sentence = none + (in_container() ? "soft-RoCE makes one, on the host of this container"
+                                              : "soft-RoCE makes one");
+    finding.remedy = setup;
+  } else if (!package.empty()) {
+    finding.sentence = none + "soft-RoCE makes one, with a kernel that has rdma_rxe";
+    finding.remedy = {as_root("apt-get install " + package)};
+    finding.remedy.insert(finding.remedy.end(), setup.begin(), setup.end());
+  } else {
+    finding.sentence = none + "kernel " + release() +
+                       " has no rdma_rxe, so that soft-RoCE needs a virtual machine, which the "
+                       "source tree of MemPool brings";
+    finding.remedy = {"ci/soft-roce -- mempool doctor"};
+  }
+  return finding;
+}
+
+// ---- devices ----
+
+std::string addresses(const RdmaPort& port) {
+  std::string text;
+  for (const auto& gid : port.gids) {
+    const auto ipv4 = transport::ipv4_of_gid(gid);
+    text += (text.empty() ? "" : ", ") + (ipv4.empty() ? gid : ipv4);
+  }
+  return text.empty() ? "no GID" : "GID " + text;
+}
+
+Finding examine_port(const RdmaPort& port, bool others_active) {
+  const auto mtu = transport::active_mtu(port.device);
+  Finding finding{Sign::kFine, "device " + port.device, {}, {}};
+  finding.sentence = "port " + std::to_string(port.port) + " is " + port.state + ", " +
+                     (port.link_layer == "Ethernet" ? "RoCE" : port.link_layer) +
+                     (port.net_device.empty() ? "" : " on " + port.net_device) + ", " +
+                     (mtu ? "MTU " + std::to_string(mtu) + ", " : "") + addresses(port);
+  const auto& device = port.net_device;
+  if (!port.active()) {
+    finding.sign = others_active ? Sign::kWarning : Sign::kProblem;
+    finding.remedy = {
+        as_root(device.empty() ? "systemctl start opensm" : "ip link set up dev " + device)};
+  } else if (port.gids.empty()) {
+    finding.sign = Sign::kProblem;
+    finding.remedy = {as_root("ip address add ADDRESS/24 dev " +
+                              (device.empty() ? std::string("NETDEV") : device))};
+  } else if (mtu != 0 && mtu < kSmallMtu && !device.empty()) {
+    finding.sign = Sign::kWarning;
+    finding.remedy = {as_root("ip link set mtu 1500 dev " + device)};
+  }
+  return finding;
+}
+
+/// What libibverbs and librdmacm open; a container may hide it, and a user may have no right to it.
+Finding examine_device_files() {
+  Commands missing;
+  bool forbidden = false;
+  std::error_code error;
+  std::string uverbs = "/dev/infiniband/uverbs0";
+  for (fs::directory_iterator at("/dev/infiniband", error), end; !error && at != end;
+       at.increment(error))
+    if (at->path().filename().native().starts_with("uverbs")) uverbs = at->path();
+  for (const auto& file : {uverbs, std::string("/dev/infiniband/rdma_cm")}) {
+    if (access(file.c_str(), R_OK | W_OK) == 0) continue;
+    forbidden = forbidden || fs::exists(file, error);
+    missing.push_back(file);
+  }
+  if (missing.empty())
+    return {Sign::kFine, "device files", "they are here, and this user may open them", {}};
+  std::string names = missing[0];
+  for (std::size_t i = 1; i < missing.size(); ++i) names += " and " + missing[i];
+  if (forbidden)
+    return {Sign::kProblem,
+            "RDMA",
+            "this user may not open " + names,
+            {as_root("chmod a+rw /dev/infiniband/uverbs* /dev/infiniband/rdma_cm")}};
+  return {Sign::kProblem,
+          "device files",
+          "there is an RDMA device, and no " + names,
+          {in_container() ? "docker run --device=/dev/infiniband ..."
+                          : as_root("modprobe -a ib_uverbs rdma_ucm")}};
+}
+
+// ---- providers ----
+
+struct Wish {
+  bool automatic;  // nothing was asked for by name, or "auto"
+  std::vector<std::string> names;
+  std::string host;  // where a node would listen; empty: not said
+
+  explicit Wish(const PoolOptions& options) : names(options.providers) {
+    automatic = std::erase(names, "auto") > 0 || names.empty();
+    if (const auto where = transport::parse_host_port(options.listen)) host = where->host;
+  }
+  bool by_name(const transport::Provider& provider) const {
+    return std::ranges::find(names, provider.name) != names.end();
+  }
+  bool includes(const transport::Provider& provider) const {
+    return (automatic && provider.automatic) || by_name(provider);
+  }
+};
+
+std::string microseconds(std::chrono::nanoseconds time) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.0f us", static_cast<double>(time.count()) / 1000);
+  return text;
+}
+
+/// An RDMA device that works, though not where the node would listen.
+Finding elsewhere(const Wish& wish, const std::vector<RdmaPort>& ports, bool required) {
+  std::string address = "ADDRESS";
+  for (const auto& port : ports)
+    for (const auto& gid : port.gids)
+      if (const auto ipv4 = transport::ipv4_of_gid(gid); port.active() && !ipv4.empty())
+        address = ipv4;
+  return {required ? Sign::kProblem : Sign::kWarning,
+          "RDMA",
+          "a node at " + wish.host + " has none: the RDMA device is at " + address,
+          {"mempoold --listen " + address + ":7401 --insecure ..."}};
+}
+
+std::string absence(const ProviderReport& report, bool device_active) {
+  // libfabric is silent about providers whose devices are not up.
+  if (report.provider->rdma && !device_active) return "no RDMA device is up";
+  if (!report.filter.empty()) return "FI_PROVIDER is " + report.filter + ", and leaves it out";
+  if (!report.in_libfabric)
+    return "libfabric " + transport::libfabric_version() + " comes without it";
+  return report.works.error().message;
+}
+
+Finding examine_provider(const ProviderReport& report, const Wish& wish, bool device_active,
+                         bool other_works) {
+  const std::string name(report.provider->name);
+  const auto subject = "provider " + name;
+  if (report.works)
+    return {Sign::kFine,
+            subject,
+            "reads 64 bytes of this process's memory in " + microseconds(report.read_time),
+            {}};
+  const auto absent = absence(report, device_active);
+  if (!wish.includes(*report.provider))
+    return {Sign::kFine, subject, "is not asked for, and would not work: " + absent, {}};
+  const bool missed = wish.by_name(*report.provider) || report.provider->rdma;
+  if (!missed && report.filter.empty() && !report.in_libfabric && other_works)
+    return {Sign::kFine, subject, absent + "; another one does its work", {}};
+  return {missed ? Sign::kProblem : Sign::kWarning,
+          subject,
+          absent,
+          {report.filter.empty() ? "fi_info -p " + name : "unset FI_PROVIDER"}};
+}
+
+}  // namespace
+
+Findings examine_fabric(const PoolOptions& options) {
+  if (auto chosen = transport::choose_paths(options.providers, false); !chosen)
+    return {
+        {Sign::kProblem, "providers", chosen.error().message, {"mempoold --provider auto ..."}}};
+  const Wish wish(options);
+  const auto ports = transport::rdma_ports();
+  Findings findings;
+  if (ports.empty()) findings.push_back(without_device(options.require_rdma));
+  const auto active = std::ranges::count_if(ports, &RdmaPort::active);
+  for (const auto& port : ports)
+    findings.push_back(examine_port(port, active > (port.active() ? 1 : 0)));
+  if (!ports.empty()) findings.push_back(examine_device_files());
+
+  std::vector<ProviderReport> reports;
+  for (const auto& provider : transport::known_providers()) {
+    auto report = transport::report_provider(provider, wish.host);
+    if (provider.rdma && !report.works && !wish.host.empty()) {
+      auto anywhere = transport::report_provider(provider, "");
+      if (anywhere.works) findings.push_back(elsewhere(wish, ports, options.require_rdma));
+      report = std::move(anywhere);
+    }
+    reports.push_back(std::move(report));
+  }
+  const bool any = std::ranges::any_of(reports, [&](const ProviderReport& report) {
+    return report.works && wish.includes(*report.provider);
+  });
+  for (const auto& report : reports)
+    // Without a device this was said already.
+    if (!report.provider->rdma || !ports.empty() || report.works)
+      findings.push_back(examine_provider(report, wish, active > 0, any));
+  if (!any)
+    findings.push_back({Sign::kProblem,
+                        "providers",
+                        "none that is allowed works: no node starts here",
+                        {"fi_info -l"}});
+  return findings;
+}
+
+}  // namespace mempool::programs

@@ -1,0 +1,30 @@
+// RDMA devices as the kernel shows them, usable or not; libfabric only shows those it can open.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace mempool::transport {
+
+struct RdmaPort {
+  std::string device;  // "rxe0"
+  std::uint32_t port = 0;
+  std::string state;              // "ACTIVE", "INIT", "DOWN", ...
+  std::string link_layer;         // "Ethernet" is RoCE, soft or hard; or "InfiniBand"
+  std::string rate;               // "2.5 Gb/sec (1X SDR)"
+  std::string net_device;         // where a RoCE port sits: "eth0"; may be empty
+  std::uint32_t net_mtu = 0;      // of that network device; 0: none
+  std::vector<std::string> gids;  // those that are set, as the kernel writes them
+
+  bool active() const { return state == "ACTIVE"; }
+};
+
+/// All ports, by device and number. `sys`: where sysfs is mounted.
+std::vector<RdmaPort> rdma_ports(const std::filesystem::path& sys = "/sys");
+
+/// The IPv4 address that a RoCE GID stands for; empty for others.
+std::string ipv4_of_gid(const std::string& gid);
+
+}  // namespace mempool::transport
