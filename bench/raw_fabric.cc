@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "support.h"
+#include "transport/provider.h"
 
 namespace mempool::bench {
 namespace {
@@ -19,11 +20,18 @@ void check(const char* call, std::int64_t status) {
   if (status < 0) stop(std::string(call) + ": " + fi_strerror(static_cast<int>(-status)));
 }
 
+transport::FiInfo info_of(const std::string& name, const std::string& host,
+                          transport::FabricUse use) {
+  const auto* provider = transport::find_provider(name);
+  auto info = provider ? transport::query_provider(*provider, host, use) : transport::FiInfo();
+  if (!info) stop("provider " + name + " has nothing to offer for " + host);
+  return info;
+}
+
 }  // namespace
 
 RawFabric::RawFabric(const std::string& provider, const std::string& host, transport::FabricUse use)
-    : sleeps_(provider == "sockets"), info_(transport::query_provider(provider, host, use)) {
-  if (!info_) stop("provider " + provider + " has nothing to offer for " + host);
+    : sleeps_(provider == "sockets"), info_(info_of(provider, host, use)) {
   fid_fabric* fabric = nullptr;
   check("fi_fabric", fi_fabric(info_->fabric_attr, &fabric, nullptr));
   fabric_.reset(fabric);

@@ -155,8 +155,8 @@ TEST_F(CliTest, InspectNodesAndStats) {
   EXPECT_EQ(info["in_memory"], true);
   EXPECT_EQ(info["on_disk"], false);
   EXPECT_EQ(info["pins"], 0);
-  EXPECT_EQ(info["path"], "tcp (" + best_tcp_provider() + ")");
-  const auto text = cli({"inspect", ref}).out;
+  EXPECT_EQ(info["path"], "shared memory");
+  const auto text = cli({"--provider", best_tcp_provider(), "inspect", ref}).out;
   EXPECT_THAT(text, AllOf(HasSubstr("memory"), HasSubstr("tcp (" + best_tcp_provider() + ")"),
                           HasSubstr(node_.node()), HasSubstr("97.7 KiB")));
 
