@@ -184,6 +184,11 @@ struct Wish {
   bool by_name(const transport::Provider& provider) const {
     return std::ranges::find(names, provider.name) != names.end();
   }
+  bool any_provider() const {
+    return automatic || std::ranges::any_of(names, [](const std::string& name) {
+             return transport::find_provider(name) != nullptr;
+           });
+  }
   bool includes(const transport::Provider& provider) const {
     return (automatic && provider.automatic) || by_name(provider);
   }
@@ -241,7 +246,7 @@ Finding examine_provider(const ProviderReport& report, const Wish& wish, bool de
 }  // namespace
 
 Findings examine_fabric(const PoolOptions& options) {
-  if (auto chosen = transport::choose_paths(options.providers, false); !chosen)
+  if (auto chosen = transport::choose_paths(options.providers, /*require_rdma=*/false); !chosen)
     return {
         {Sign::kProblem, "providers", chosen.error().message, {"mempoold --provider auto ..."}}};
   const Wish wish(options);
@@ -270,7 +275,7 @@ Findings examine_fabric(const PoolOptions& options) {
     // Without a device this was said already.
     if (!report.provider->rdma || !ports.empty() || report.works)
       findings.push_back(examine_provider(report, wish, active > 0, any));
-  if (!any)
+  if (!any && wish.any_provider())
     findings.push_back({Sign::kProblem,
                         "providers",
                         "none that is allowed works: no node starts here",

@@ -7,6 +7,10 @@
 #include <string>
 #include <vector>
 
+#include <ifaddrs.h>
+#include <netdb.h>
+#include <netinet/in.h>
+
 #include <mempool/mempool.h>
 
 #include "api/programs/doctor.h"
@@ -105,15 +109,48 @@ std::optional<Reason> why_not(const transport::Provider& provider, const NodeInf
   return Reason{name + " works on both sides, and its link failed", true};
 }
 
+/// Whether the address is one of this machine's, as the network namespace shows them.
+bool on_this_host(const std::string& host) {
+  if (transport::is_loopback(host)) return true;
+  ifaddrs* list = nullptr;
+  if (getifaddrs(&list) != 0) return false;
+  bool found = false;
+  for (const auto* at = list; at; at = at->ifa_next) {
+    if (!at->ifa_addr) continue;
+    std::array<char, NI_MAXHOST> text{};
+    const socklen_t size = at->ifa_addr->sa_family == AF_INET    ? sizeof(sockaddr_in)
+                           : at->ifa_addr->sa_family == AF_INET6 ? sizeof(sockaddr_in6)
+                                                                 : 0;
+    found = found || (size &&
+                      getnameinfo(at->ifa_addr, size, text.data(), text.size(), nullptr, 0,
+                                  NI_NUMERICHOST) == 0 &&
+                      host == text.data());
+  }
+  freeifaddrs(list);
+  return found;
+}
+
+/// Why the memory of a node on this host is not mapped; nothing for nodes elsewhere.
+std::optional<Reason> why_not_shared(const std::string& host, const ClusterOptions& options) {
+  if (!on_this_host(host)) return std::nullopt;
+  if (const auto paths = transport::choose_paths(options.providers, options.require_rdma);
+      paths && !paths->shared_memory)
+    return Reason{"shared memory is not allowed here", false};
+  return Reason{"the node is on this host, and does not let this process map its memory", true};
+}
+
 Finding examine_path(const std::string& path, const NodeInfo& peer, const std::string& host,
                      const ClusterOptions& options) {
   Finding finding{Sign::kFine, "path", "bytes come by " + path, {}};
   const auto used = provider_of(path);
   // A path without a provider is the best there is, but for the owner's sending them.
   if (used.empty() && path != to_string(Path::kPush)) return finding;
+  std::vector<std::optional<Reason>> reasons{why_not_shared(host, options)};
   for (const auto& provider : transport::known_providers()) {
     if (provider.name == used) break;
-    const auto reason = why_not(provider, peer, host, options);
+    reasons.push_back(why_not(provider, peer, host, options));
+  }
+  for (const auto& reason : reasons) {
     if (!reason) continue;
     finding.sentence += "; " + reason->text;
     if (!reason->mendable) continue;

@@ -38,13 +38,14 @@ TEST_F(UsageTest, HelpNamesEveryFlag) {
   EXPECT_EQ(ran.status, 0);
   for (const char* flag : {"--listen", "--join", "--max-memsize", "--max-disksize", "--spill-dir",
                            "--policy", "--cluster", "--provider", "--require-rdma", "--timeout-ms",
-                           "--insecure", "--log-level", "lru", "HOST:PORT"})
+                           "--insecure", "--log-level", "--read-window-ms", "--quarantine-ms",
+                           "--config", "--print-config", "MEMPOOL_MAX_MEMSIZE", "lru", "HOST:PORT"})
     EXPECT_THAT(ran.out, HasSubstr(flag));
   const auto cli = run({cli_program(), "--help"});
   EXPECT_EQ(cli.status, 0);
   for (const char* command :
        {"set", "get", "delete", "move-to-disk", "copy-to-disk", "save-to-disk", "adopt", "prefetch",
-        "inspect", "nodes", "stats", "load", "verify"}) {
+        "inspect", "nodes", "stats", "load", "verify", "doctor", "print-config"}) {
     EXPECT_THAT(cli.out, HasSubstr(command));
     const auto own = run({cli_program(), command, "--help"});
     EXPECT_EQ(own.status, 0) << command << own.err;

@@ -317,8 +317,8 @@ TEST_F(DoctorTest, APeerThatIsWell) {
   const auto report = doctor({node.address()});
   EXPECT_EQ(report.status, 0) << report.document.dump(2);
   EXPECT_EQ(report.sign("peer"), "fine");
-  // A node on loopback has no RDMA to offer.
-  EXPECT_EQ(report.sign("path"), has_rdma() ? "warning" : "fine");
+  EXPECT_EQ(report.sign("path"), "fine");
+  EXPECT_THAT(report.sentence("path"), HasSubstr("by shared memory"));
   const auto sentence = report.sentence("round trip");
   const auto takes = sentence.find("takes ");
   ASSERT_NE(takes, std::string::npos) << sentence;
@@ -340,8 +340,17 @@ TEST_F(DoctorTest, WhyNotABetterPath) {
   Daemon node(spill_directory("c"));
   const auto ours = doctor({node.address(), "--provider", "sockets"});
   EXPECT_EQ(ours.sign("path"), "fine") << "as was asked for";
+  EXPECT_THAT(ours.sentence("path"), HasSubstr("shared memory is not allowed here"));
   EXPECT_THAT(ours.sentence("path"), AllOf(HasSubstr("by tcp (sockets); "),
                                            HasSubstr(best_tcp_provider() + " is not allowed")));
+}
+
+TEST_F(DoctorTest, WhyNotSharedMemory) {
+  Daemon node(spill_directory("b"), {"--provider", best_tcp_provider()});
+  const auto report = doctor({node.address()});
+  EXPECT_EQ(report.status, 0);
+  EXPECT_EQ(report.sign("path"), "warning");
+  EXPECT_THAT(report.sentence("path"), HasSubstr("does not let this process map its memory"));
 }
 
 TEST_F(DoctorTest, APeerThatIsNotThere) {
