@@ -398,7 +398,8 @@ void OpenFabric::await_change(Flight* flight, std::uint32_t seen, Clock::time_po
 Status OpenFabric::read(const RemoteRange& from, const Buffer& into, std::size_t at,
                         std::size_t bytes, Clock::time_point deadline) {
   auto descriptor = local_descriptor(into);
-  if (!descriptor) return forward_error(std::move(descriptor));
+  // Another provider may do without locked memory.
+  if (!descriptor) return fail(Code::kUnavailable, descriptor.error().message);
   const std::size_t piece = info_->ep_attr->max_msg_size;
   Flight* flight = take_flight(into);
   std::size_t posted = 0;
