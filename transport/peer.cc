@@ -120,15 +120,19 @@ void Peer::give_up(const Route* failed, const Error& why) {
 
 Result<Peer::Read> Peer::start(const DRef& ref, const LocationHint& hint, std::uint64_t offset,
                                std::uint64_t bytes, const Buffer& into) {
-  const Route* route = route_.load();
-  if (!route) return fail(Code::kUnavailable, "no provider reaches " + host_);
-  const RemoteBlob blob{{route->address, route->offer.bases[hint.region] + hint.offset,
-                         route->offer.keys[hint.region]},
-                        {ref.id.object, hint.generation, ref.length},
-                        std::chrono::milliseconds(hello().read_window_ms)};
-  auto read = VerifiedRead::start(*route->fabric, blob, offset, bytes, into);
-  if (!read) return forward_error(std::move(read));
-  return Read(route, std::move(*read));
+  for (;;) {
+    const Route* route = route_.load();
+    if (!route) return fail(Code::kUnavailable, "no provider reaches " + host_);
+    const RemoteBlob blob{{route->address, route->offer.bases[hint.region] + hint.offset,
+                           route->offer.keys[hint.region]},
+                          {ref.id.object, hint.generation, ref.length},
+                          std::chrono::milliseconds(hello().read_window_ms)};
+    auto read = VerifiedRead::start(*route->fabric, blob, offset, bytes, into);
+    if (read) return Read(route, std::move(*read));
+    if (read.error().code != Code::kUnavailable || !alive())
+      return forward_error(std::move(read));
+    give_up(route, read.error());
+  }
 }
 
 Result<Peer::Outcome> Peer::finish(Read read, std::chrono::milliseconds timeout) {

@@ -20,6 +20,14 @@ class RdmaClusterTest : public ClusterTest {
     words.insert(words.end(), more.begin(), more.end());
     return words;
   }
+
+  /// Runs what follows as somebody who is not above the limit.
+  static Words with_little_locked_memory() {
+    return {"/bin/sh", "-c",
+            "ulimit -l 64 && exec setpriv --reuid=65534 --regid=65534 --clear-groups "
+            "--bounding-set=-all \"$@\"",
+            "sh"};
+  }
 };
 
 TEST_F(RdmaClusterTest, IsChosenByItself) {
@@ -69,15 +77,12 @@ TEST_F(RdmaClusterTest, RequiredItIsUsedOrRefused) {
 
 /// Most users may lock little memory: RDMA asked for by name is refused with what to do, and left
 /// out of a free choice with a warning.
-TEST_F(RdmaClusterTest, SmallMemoryLockLimitIsExplained) {
+TEST_F(RdmaClusterTest, SmallMemoryLockLimitOfANodeIsExplained) {
   const fs::path place = directory_ / "open";
   fs::create_directory(place);
   fs::permissions(directory_.path(), fs::perms::all);
   fs::permissions(place, fs::perms::all);
-  const Words prefix{"/bin/sh", "-c",
-                     "ulimit -l 64 && exec setpriv --reuid=65534 --regid=65534 --clear-groups "
-                     "--bounding-set=-all \"$@\"",
-                     "sh"};
+  const Words prefix = with_little_locked_memory();
   auto command = prefix;
   for (const auto& word :
        Words{daemon_program(), "--spill-dir", (place / "a").native(), "--provider", "verbs"})
@@ -93,6 +98,19 @@ TEST_F(RdmaClusterTest, SmallMemoryLockLimitIsExplained) {
               AllOf(HasSubstr("verbs is left out"), HasSubstr("ulimit -l unlimited")));
   auto client = connect(node);
   EXPECT_TRUE(holds(client, set(client, 1), 1));
+}
+
+TEST_F(RdmaClusterTest, ClientWithASmallMemoryLockLimitReadsWithoutRdma) {
+  Daemon node(spill_directory("a"), with());
+  auto client = connect(node);
+  const auto ref = set(client, 1);
+  auto command = with_little_locked_memory();
+  for (const auto& word : Words{cli_program(), "--node", node.address(), "get", ref.to_string()})
+    command.push_back(word);
+  const auto got = run(command);
+  EXPECT_EQ(got.status, 0) << got.err;
+  EXPECT_TRUE(same(bytes_of(got.out), pattern(kMiB, 1)));
+  EXPECT_THAT(got.err, AllOf(HasSubstr("ulimit -l unlimited"), HasSubstr("now ")));
 }
 
 TEST_F(RdmaClusterTest, ForkedChildDisturbsNothing) {
