@@ -82,7 +82,8 @@ class FaultTest : public ProviderTest {
     return code == Code::kUnavailable || code == Code::kTimeout;
   }
 };
-INSTANTIATE_TEST_SUITE_P(Over, FaultTest, ::testing::ValuesIn(kProviders), provider_name);
+INSTANTIATE_TEST_SUITE_P(Over, FaultTest, ::testing::Values("best", "sockets", "verbs", "shared"),
+                         provider_name);
 
 TEST_P(FaultTest, ClientKilledInTheMiddleOfABigSet) {
   Daemon node(spill_directory("a"), {.arguments = only(), .max_memsize = "512MiB"});
@@ -195,11 +196,17 @@ TEST_P(FaultTest, OwnerStoppedGivesTimeoutAndGoesOnLater) {
     EXPECT_TRUE(failed_for_want_of_a_peer(got)) << to_string(got);
     EXPECT_LT(took, 5s) << "the deadline was half a second";
   };
-  in_time([&] { return code(client.poolget(ref, {.timeout_ms = 500})); });
+  Bytes out(10);
+  if (kind() == Path::kSharedMemory) {
+    // Nothing of the owner's is needed.
+    EXPECT_TRUE(holds(client, ref, 1));
+    must(client.poolread(ref, 0, out));
+  } else {
+    in_time([&] { return code(client.poolget(ref, {.timeout_ms = 500})); });
+    in_time([&] { return code(client.poolread(ref, 0, out, {.timeout_ms = 500})); });
+  }
   in_time([&] { return code(client.poolset(pattern(10), {.timeout_ms = 500})); });
   in_time([&] { return code(client.poolset(pattern(5 * kMiB), {.timeout_ms = 500})); });
-  Bytes out(10);
-  in_time([&] { return code(client.poolread(ref, 0, out, {.timeout_ms = 500})); });
   in_time([&] {
     ClusterOptions impatient;
     impatient.timeout_ms = 500;
