@@ -1,18 +1,8 @@
 #include "api/pool_core.h"
 
-#include <pthread.h>
-
 #include "api/identity.h"
 
 namespace mempool {
-
-std::atomic<unsigned> forks{0};
-
-namespace {
-
-const int fork_handler = pthread_atfork(nullptr, nullptr, [] { ++forks; });
-
-}  // namespace
 
 PoolCore::PoolCore(std::unique_ptr<Cluster> cluster) {
   join(std::move(cluster));
@@ -26,7 +16,7 @@ void PoolCore::join(std::unique_ptr<Cluster> cluster) {
 }
 
 Status PoolCore::usable() const noexcept {
-  if (current_forks() == forks_) [[likely]]
+  if (transport::current_forks() == forks_) [[likely]]
     return {};
   return fail(Code::kForked, "this pool belongs to the parent process: open one in the child");
 }

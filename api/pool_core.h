@@ -2,7 +2,6 @@
 // has a network). libmempool derives a node from it; a client is one as it stands.
 #pragma once
 
-#include <atomic>
 #include <memory>
 
 #include <mempool/mempool.h>
@@ -10,12 +9,9 @@
 #include "api/cluster.h"
 #include "api/remote.h"
 #include "api/verbs.h"
+#include "transport/forks.h"
 
 namespace mempool {
-
-/// How often this process is a fork of the one that loaded the library: cheaper to look at than
-/// getpid.
-extern std::atomic<unsigned> forks;
 
 class PoolCore {
  public:
@@ -33,7 +29,7 @@ class PoolCore {
   Verbs* owner_here(const BlobId& id) const noexcept {
     const bool ours =
         id.node == life_.node && id.cluster == life_.cluster && id.incarnation == life_.incarnation;
-    return ours && current_forks() == forks_ ? local_ : nullptr;
+    return ours && transport::current_forks() == forks_ ? local_ : nullptr;
   }
   /// Null in clients.
   Verbs* local() noexcept { return local_; }
@@ -63,8 +59,7 @@ class PoolCore {
   transport::BufferPool own_buffers_;
 
  private:
-  const unsigned forks_ = current_forks();
-  static unsigned current_forks() noexcept { return forks.load(std::memory_order_relaxed); }
+  const unsigned forks_ = transport::current_forks();
 };
 
 }  // namespace mempool

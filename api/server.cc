@@ -200,9 +200,11 @@ Reply ServedSession::handle_blob(Request& request) {
 Reply ServedSession::touch(const Request& request) {
   constexpr std::size_t kIdBytes = sizeof(std::uint64_t);
   const auto& ids = request.payload;
+  if (ids.size() % kIdBytes != 0)
+    return error_reply({Code::kInvalidArgument, "a report names half a blob"});
   if (ids.size() > kIdBytes * transport::RecencyReport::kObjects)
     return error_reply({Code::kInvalidArgument, "a report names more blobs than it may"});
-  for (std::size_t at = 0; at + kIdBytes <= ids.size(); at += kIdBytes) {
+  for (std::size_t at = 0; at < ids.size(); at += kIdBytes) {
     std::uint64_t object = 0;
     for (std::size_t i = kIdBytes; i-- > 0;)
       object = object << 8 | std::to_integer<std::uint64_t>(ids[at + i]);

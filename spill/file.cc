@@ -127,8 +127,8 @@ Result<File::Opened> File::open_verified() const {
   if (opened->header.header_checksum != state_->header_checksum) {
     return path_failure(Code::kCorrupt, ref_.path, "the file was replaced by another blob's");
   }
-  std::lock_guard lock(state_->mutex);
-  if (opened->stamp == state_->verified) return opened;
+  std::lock_guard lock(state_->checking);
+  if (opened->stamp == verified()) return opened;
   if (auto checked = opened->check_payload(ref_.path); !checked) {
     return forward_error(std::move(checked));
   }
@@ -137,6 +137,7 @@ Result<File::Opened> File::open_verified() const {
   if (*after != opened->stamp) {
     return path_failure(Code::kCorrupt, ref_.path, "the file changed while it was checked");
   }
+  std::lock_guard known(state_->mutex);
   state_->verified = opened->stamp;
   return opened;
 }

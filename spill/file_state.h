@@ -13,9 +13,12 @@ namespace mempool::spill {
 struct File::State {
   std::uint64_t header_checksum = 0;  // of the header as it was written or first read
 
-  std::mutex
-      mutex;       // held while the payload is checked, so that others wait instead of reading too
-  Stamp verified;  // the file for which the payload's checksum is known good; inode 0: none
+  // Held while the payload is checked, so that others wait instead of reading it too.
+  std::mutex checking;
+  // The file for which the payload's checksum is known good; inode 0: none. Whoever asks for it
+  // never waits for a check.
+  std::mutex mutex;
+  Stamp verified;
 
   std::shared_ptr<Quota> quota;      // of the Directory that made the file, if one did
   std::atomic<bool> removed{false};  // its bytes were given back

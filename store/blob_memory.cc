@@ -67,8 +67,8 @@ void Store::State::drain_quarantine(std::size_t at_most) {
 }
 
 /// Memory that readers in other processes hold, in the order of addresses.
-std::vector<const std::byte*> Store::State::remotely_held() const {
-  std::vector<const std::byte*> held;
+Store::State::Held Store::State::remotely_held() const {
+  Held held;
   if (options.remote_pins == nullptr) return held;
   std::vector<RemotePins::Place> places;
   options.remote_pins->collect(places);
@@ -77,6 +77,10 @@ std::vector<const std::byte*> Store::State::remotely_held() const {
       held.push_back(regions[place.region].bytes().data() + place.offset);
   std::ranges::sort(held);
   return held;
+}
+
+bool Store::State::is_held(const Held& held, const Entry& entry) {
+  return !held.empty() && entry.in_arena() && std::ranges::binary_search(held, memory_of(entry));
 }
 
 void Store::State::place(Entry& entry, const std::byte* data, std::uint32_t where) {

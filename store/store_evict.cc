@@ -13,10 +13,11 @@ Store::State::Plan Store::State::plan_room(std::uint64_t length) {
   const std::uint64_t limit = options.max_memsize;
   const std::uint64_t needed =
       length <= limit - payload_bytes ? 0 : payload_bytes - (limit - length);
+  const Held held = needed != 0 ? remotely_held() : Held();
   std::uint64_t found = 0;
   for (Entry* entry = first_victim(); entry != nullptr && found < needed;
        entry = next_victim(*entry)) {
-    if (entry->pinned() || entry->length == 0) continue;
+    if (entry->pinned() || is_held(held, *entry) || entry->length == 0) continue;
     if (entry->moving()) {
       const auto& transition = entry->cold->transition;
       if (transition->kind == Transition::Kind::kWrite) plan.writing = transition;
@@ -175,9 +176,10 @@ std::vector<std::uint64_t> Store::State::extent_victims(std::uint64_t bytes,
   std::vector<std::uint64_t> victims;
   std::uint64_t freed = 0;
   const std::lock_guard lock(mutex);
+  const Held held = remotely_held();
   for (Entry* entry = first_victim(); entry != nullptr && freed < bytes;
        entry = next_victim(*entry)) {
-    if (!entry->in_arena() || !evictable(*entry)) continue;
+    if (!entry->in_arena() || !evictable(*entry) || is_held(held, *entry)) continue;
     if (entry->must_be_written()) {
       if (disk == nullptr) continue;
       const std::uint64_t file_bytes = entry->length + disk->overhead_bytes();

@@ -155,7 +155,11 @@ struct Store::State {
 
   // blob_memory.cc
   void drain_quarantine(std::size_t at_most);
-  std::vector<const std::byte*> remotely_held() const;
+  using Held = std::vector<const std::byte*>;
+  Held remotely_held() const;
+  /// A reader in another process looks at it in place. One that begins to after this was asked sees
+  /// its bytes all the same: the quarantine asks again.
+  static bool is_held(const Held& held, const Entry& entry);
   /// The entry's memory goes: out of the order, uncounted, arena memory to the quarantine.
   void drop_memory(Entry& entry, Mappings& mappings);
   /// The payload is at `data` from now on, and counted already; most recent.

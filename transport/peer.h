@@ -45,7 +45,9 @@ class Peer {
   /// Where the blob is, as far as this process knows.
   LocationHint hint(const DRef& ref) { return hints_.newer_than(ref.hint, ref.id.object); }
   /// The owner said where it is now.
-  void learn(const DRef& ref, const LocationHint& hint) { hints_.learn(ref.id.object, hint); }
+  void learn(const DRef& ref, const LocationHint& hint) {
+    if (hint.generation != this->hint(ref).generation) hints_.learn(ref.id.object, hint);
+  }
   /// Whether the hint can be true: it lies in a region that the peer announced.
   bool plausible(const DRef& ref, const LocationHint& hint) const noexcept;
 

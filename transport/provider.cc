@@ -103,6 +103,8 @@ Result<AllowedPaths> choose_paths(std::vector<std::string> asked, bool require_r
   paths.shared_memory = (is_asked(kSharedMemoryName) || automatic) && !require_rdma;
   paths.mapped_files = (is_asked(kMappedFilesName) || automatic) && !require_rdma;
   is_asked(kPushName);
+  // Looking for providers takes long (fi_getinfo), so only those look who want some.
+  if (!automatic && asked.empty() && !require_rdma) return paths;
 
   const auto present = present_providers();
   const auto is_present = [&](std::string_view name) {

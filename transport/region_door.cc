@@ -127,7 +127,8 @@ asio::awaitable<bool> RegionDoor::State::let_in(std::shared_ptr<Reader> reader) 
   reader->timer.expires_after(kRequestTimeout);
   reader->timer.async_wait([reader](const asio::error_code& cancelled) {
     asio::error_code ignored;
-    if (!cancelled) reader->socket.close(ignored);
+    // It may be late: who is in stays, whatever the timer had to say.
+    if (!cancelled && !reader->page) reader->socket.close(ignored);
   });
   co_await asio::async_read(reader->socket, asio::buffer(&request, sizeof request),
                             asio::redirect_error(asio::use_awaitable, error));

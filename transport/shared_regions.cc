@@ -199,6 +199,8 @@ void SharedRegions::free_slot(std::size_t slot) noexcept {
 
 void SharedRegions::drop_view(void* owner, void* kept) noexcept {
   auto* shared = static_cast<SharedRegions*>(owner);
+  // A forked child has copies of its parent's views, and nothing of what they show.
+  if (current_forks() != shared->forks_) return;
   auto* mine = static_cast<std::shared_ptr<SharedRegions>*>(kept);
   const auto slot = static_cast<std::size_t>(mine - shared->kept_.data());
   const auto last = std::move(*mine);

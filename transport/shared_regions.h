@@ -22,6 +22,7 @@
 #include <mempool/result.h>
 #include <mempool/view.h>
 
+#include "transport/forks.h"
 #include "transport/hazard_slots.h"
 #include "transport/region_handover.h"
 #include "transport/verification.h"
@@ -70,6 +71,7 @@ class SharedRegions : public std::enable_shared_from_this<SharedRegions> {
 
   static constexpr std::size_t kSlotsPerWord = 64;
 
+  const unsigned forks_ = current_forks();
   int socket_ = -1;  // its end is the end of the slots
   std::vector<Mapped> regions_;
   HazardPage* page_ = nullptr;

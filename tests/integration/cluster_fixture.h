@@ -1,6 +1,7 @@
 // Nodes as processes of their own, and clients of them in the test's process.
 #pragma once
 
+#include <set>
 #include <string>
 
 #include <gmock/gmock.h>
@@ -14,6 +15,8 @@
 #include "support/rdma.h"
 
 namespace mempool::test {
+
+inline constexpr std::uint64_t kHeaderBytes = 64;  // in front of every blob in memory
 
 class ClusterTest : public ::testing::Test {
  protected:
@@ -47,6 +50,19 @@ class ClusterTest : public ::testing::Test {
     return pool;
   }
 
+  static std::uint64_t quarantined(Pool& pool) { return store_stats(pool).quarantined_bytes; }
+  /// Sets and deletes until the memory of the region was used again, and all of it.
+  static void use_all_memory(Pool& pool) {
+    const auto capacity = store_stats(pool).capacity_bytes;
+    std::set<std::uint64_t> used;  // pages: within one, places differ each time
+    for (std::uint64_t seed = 1, again = 0; again * kMiB < capacity; ++seed) {
+      ASSERT_LT(seed, 2000U) << "memory is not used again: this test shows nothing";
+      const auto ref = set(pool, seed);
+      if (!used.insert(ref.hint.offset / 4096).second) ++again;
+      must(pool.pooldelete(ref));
+    }
+  }
+
   /// Nothing is left of what clients did: no blob, no bytes, no pin, no file.
   static void expect_empty(Pool& pool, const Daemon& node) {
     const auto stats = store_stats(pool);
@@ -61,10 +77,13 @@ class ClusterTest : public ::testing::Test {
   const TemporaryDirectory directory_;
 };
 
-/// Every case runs over the best TCP provider of the machine, over `sockets`, the last resort, and
-/// over `verbs` where there is an RDMA device.
+/// The fabric providers: the best TCP provider of the machine, `sockets`, the last resort, and
+/// `verbs` where there is an RDMA device.
 inline constexpr const char* kProviders[] = {"best", "sockets", "verbs"};
 
+/// Every case runs over several ways to the blobs of other processes: the fabric providers, shared
+/// memory ("shared"), spill files that are mapped ("files"), and nothing but what the owner sends
+/// ("push").
 class ProviderTest : public ClusterTest, public ::testing::WithParamInterface<const char*> {
  protected:
   void SetUp() override {
@@ -75,8 +94,25 @@ class ProviderTest : public ClusterTest, public ::testing::WithParamInterface<co
   static std::string provider() {
     return GetParam() == std::string("best") ? best_tcp_provider() : GetParam();
   }
-  static std::string path() { return (rdma() ? "rdma (" : "tcp (") + provider() + ")"; }
-  static Path kind() { return rdma() ? Path::kRdma : Path::kTcp; }
+  /// How the bytes of a blob in the owner's memory come.
+  static Path kind() {
+    const std::string name = GetParam();
+    if (name == "shared") return Path::kSharedMemory;
+    if (name == "files" || name == "push") return Path::kPush;
+    return rdma() ? Path::kRdma : Path::kTcp;
+  }
+  /// How those of a blob that is in its file alone come.
+  static Path kind_from_disk() {
+    return GetParam() == std::string("files") ? Path::kMappedFile : Path::kPush;
+  }
+  static bool over_a_fabric() { return kind() == Path::kRdma || kind() == Path::kTcp; }
+  /// Whether the owner has nothing to do with a read of its memory.
+  static bool unseen() { return kind() != Path::kPush; }
+  /// kind(), as it is printed.
+  static std::string path() {
+    const std::string name(to_string(kind()));
+    return over_a_fabric() ? name + " (" + provider() + ")" : name;
+  }
 
   /// RDMA devices have no loopback address.
   static std::string host() { return rdma() ? rdma_address() : "127.0.0.1"; }

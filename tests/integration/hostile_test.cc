@@ -271,6 +271,31 @@ TEST_F(HostileTest, RequestsThatCannotBe) {
   expect_sound();
 }
 
+TEST_F(HostileTest, ReportsOfReadsThatNeverWere) {
+  constexpr std::size_t kMostObjects = 4096;
+  {
+    RawPeer peer = session();
+    const auto ref = set(peer, pattern(1000, 1));
+    const auto report = [&](const Bytes& ids) {
+      return ask(peer, {.id = 1, .op = Op::kTouch}, ids);
+    };
+    EXPECT_EQ(report({}), Code::kOk);
+    EXPECT_EQ(report(Bytes(8)), Code::kOk);
+    EXPECT_EQ(report(pattern(8 * 100)), Code::kOk) << "blobs that are no more are nobody's mistake";
+    Bytes known(8 * kMostObjects);
+    for (std::size_t at = 0; at < known.size(); at += 8)
+      std::memcpy(known.data() + at, &ref.id.object, 8);
+    EXPECT_EQ(report(known), Code::kOk);
+    for (std::size_t odd :
+         {std::size_t{1}, std::size_t{7}, std::size_t{9}, std::size_t{8 * 4095 + 1}})
+      EXPECT_EQ(report(pattern(odd)), Code::kInvalidArgument) << odd;
+    EXPECT_EQ(report(Bytes(8 * kMostObjects + 8)), Code::kInvalidArgument);
+    EXPECT_EQ(report(Bytes(transport::kMaxPayloadBytes)), Code::kInvalidArgument);
+    EXPECT_EQ(ask(peer, {.id = 2, .op = Op::kDelete, .blob = ref.id}), Code::kOk);
+  }
+  expect_sound();
+}
+
 TEST_F(HostileTest, DraftsEndWithTheirSession) {
   {
     RawPeer peer = session();
@@ -358,7 +383,7 @@ TEST_F(HostileTest, FlippedBitsInRequests) {
   RawPeer honest = session();
   const auto ref = set(honest, pattern(10'000, 1));
   std::vector<Bytes> good;
-  for (int op = 0; op <= static_cast<int>(Op::kReadFile) + 1; ++op) {
+  for (int op = 0; op <= static_cast<int>(Op::kTouch) + 1; ++op) {
     Request request{.id = 1, .op = static_cast<Op>(op), .blob = ref.id, .length = 100};
     request.options.type_name = "type";
     request.file = {"/tmp/none.blob", 4096, 100, ref.id};
@@ -415,6 +440,31 @@ TEST(HostileServer, AnotherProtocol) {
     peer.ended(5s);
   });
   expect_client_gives_up(server, "Protocol");
+}
+
+/// A node that says that its memory is behind a door where there is none, or no such memory.
+TEST(HostileServer, DoorsThatLeadNowhere) {
+  for (const std::string& door :
+       {std::string("mempool-none"), std::string(300, 'x'), std::string("a\0b", 3)})
+    for (const std::vector<std::uint64_t>& regions :
+         {std::vector<std::uint64_t>{}, {0}, {~0ULL}, std::vector<std::uint64_t>(64, kMiB)}) {
+      RawServer server([&](RawPeer& peer) {
+        if (!receive(peer, 5s)) return;
+        Hello hello = client_hello();
+        hello.node = 7;
+        hello.incarnation = 8;
+        hello.door = door;
+        hello.region_bytes = regions;
+        peer.send(frame(encode(hello)));
+        const auto asked = receive(peer, 5s);
+        const auto* request = asked ? std::get_if<Request>(&asked->message) : nullptr;
+        if (request) peer.send(frame(encode(Reply{.id = request->id})));
+        peer.ended(5s);
+      });
+      const auto ran =
+          run_cli(server.address(), {"--timeout-ms", "5000", "--provider", "shared", "nodes"});
+      EXPECT_EQ(ran.status, 0) << ran.err;
+    }
 }
 
 TEST(HostileServer, Nothing) {

@@ -1,4 +1,5 @@
-// What takes long: one blob larger than memory, and whether idle nodes are idle.
+// What takes long: one blob larger than memory, a reader that sleeps, and whether idle nodes are
+// idle.
 #include <thread>
 
 #include <fcntl.h>
@@ -62,6 +63,27 @@ TEST_F(ClusterTest, FiveGibibytesTakeNoMemory) {
   EXPECT_LT(anonymous_bytes(node.pid()), 512 * kMiB);
   must(client.pooldelete(ref));
   expect_empty(client, node);
+}
+
+/// A process that only slept goes on reading its views when it is continued: its lease is no reason
+/// to use their memory again.
+TEST_F(ClusterTest, AReaderStoppedForLongerThanItsLeaseFindsItsBytes) {
+  Daemon node(spill_directory("a"), {.arguments = {"--provider", "shared"}, .max_memsize = "4MiB"});
+  auto client = connect(node);
+  const auto a = set(client, 1);
+  Reader reader(node.address(), {{1, a.to_string()}});
+  ASSERT_EQ(reader.out(), "shared memory right\ndone\n");
+  reader.child().signal(SIGSTOP);
+  must(client.pooldelete(a));
+  EXPECT_TRUE(eventually([&] { return must(client.stats()).sessions == 1; }))
+      << "its session goes on though it is silent";
+  use_all_memory(client);
+  EXPECT_TRUE(eventually([&] { return quarantined(client) == kMiB + kHeaderBytes; }));
+  reader.child().signal(SIGCONT);
+  EXPECT_TRUE(reader.right());
+  reader.child().signal(SIGTERM);
+  reader.child().wait();
+  EXPECT_TRUE(eventually([&] { return quarantined(client) == 0; }));
 }
 
 TEST_F(ClusterTest, IdleNodesAreIdle) {

@@ -34,6 +34,9 @@ std::string daemon_program() {
 std::string cli_program() {
   return MEMPOOL_CLI;
 }
+std::string reader_program() {
+  return MEMPOOL_TEST_READER;
+}
 
 Daemon::Daemon(const fs::path& spill_directory, const Options& options)
     : spill_directory_(spill_directory) {
@@ -94,6 +97,38 @@ void Daemon::pause() {
 
 void Daemon::resume() {
   child_->signal(SIGCONT);
+}
+
+namespace {
+
+Words reader_command(const std::string& node, const std::vector<Reader::Blob>& blobs,
+                     const Reader::Options& options) {
+  Words command = options.prefix;
+  for (const auto& word :
+       {reader_program(), std::string(options.hold ? "hold" : "once"), options.paths, node})
+    command.push_back(word);
+  for (const auto& blob : blobs) {
+    command.push_back(std::to_string(blob.seed));
+    command.push_back(blob.ref);
+  }
+  return command;
+}
+
+}  // namespace
+
+Reader::Reader(const std::string& node, const std::vector<Blob>& blobs, const Options& options)
+    : child_(reader_command(node, blobs, options)) {}
+
+std::string Reader::out() {
+  eventually([&] { return child_.out().ends_with("done\n") || !child_.running(); });
+  return child_.out() + child_.err();
+}
+
+bool Reader::right() {
+  const auto before = child_.out().size();
+  child_.signal(SIGUSR1);
+  eventually([&] { return child_.out().size() > before || !child_.running(); });
+  return child_.out().substr(before) == "right\n";
 }
 
 Ran run(const Words& command, const ChildOptions& options, Clock::duration limit) {

@@ -1,4 +1,5 @@
-// The built programs as a test runs them: Daemon is one mempoold, run_cli() one mempool command.
+// The built programs as a test runs them: Daemon is one mempoold, run_cli() one mempool command,
+// Reader one client that keeps what it reads.
 #pragma once
 
 #include <memory>
@@ -12,9 +13,10 @@ namespace mempool::test {
 
 using Words = std::vector<std::string>;
 
-/// mempoold's and mempool's paths.
+/// The paths of mempoold, of mempool, and of a client that keeps what it reads (reader.cc).
 std::string daemon_program();
 std::string cli_program();
+std::string reader_program();
 
 /// A node, ready when constructed (or the test fails with what it printed). Unless told otherwise
 /// it listens on a free port of 127.0.0.1 and holds 64 MiB.
@@ -60,6 +62,33 @@ class Daemon {
   std::string node_;
   Words providers_;
   bool ended_ = false;
+};
+
+/// A client in a process of its own that shows blobs and keeps showing them: something to stop, to
+/// kill, and to start elsewhere.
+class Reader {
+ public:
+  struct Blob {
+    std::uint64_t seed;
+    std::string ref;
+  };
+  struct Options {
+    std::string paths = "auto";
+    Words prefix;  // a command that runs it
+    bool hold = true;
+  };
+  Reader(const std::string& node, const std::vector<Blob>& blobs, const Options& options);
+  Reader(const std::string& node, const std::vector<Blob>& blobs)
+      : Reader(node, blobs, Options()) {}
+
+  /// What it has printed when it has got them all, or failed: "PATH right" for each blob.
+  std::string out();
+  /// Whether all of what it shows is right, now.
+  bool right();
+  Child& child() { return child_; }
+
+ private:
+  Child child_;
 };
 
 /// What one command printed and how it ended.

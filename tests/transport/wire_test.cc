@@ -2,6 +2,7 @@
 #include "transport/wire.h"
 
 #include <cstring>
+#include <limits>
 #include <random>
 
 #include <gtest/gtest.h>
@@ -34,6 +35,7 @@ Hello full_hello() {
   hello.quarantine_ms = 1000;
   hello.lease_ms = 10'000;
   hello.members = {{10, "[::1]:1", 11, true, {"net", "tcp"}}, {12, "", 13, false, {}}};
+  hello.door = "mempool-0123456789abcdef";
   return hello;
 }
 
@@ -48,6 +50,7 @@ Request full_request(Op op = Op::kSet) {
   request.timeout_ms = 8;
   request.options = {.type_name = "type", .drop_on_evict = true, .retain = true};
   request.file = {"/a/b.blob", 9, 10, {11, 12, 13, 14}};
+  request.peek = true;
   return request;
 }
 
@@ -58,6 +61,7 @@ Reply full_reply() {
   reply.message = "the disk is full";
   reply.ref = {{1, 2, 3, 4}, 5, {6, 7, 8}};
   reply.file = {"/a/b.blob", 9, 10, {11, 12, 13, 14}};
+  reply.stamp = {~0ULL, 16, 17, -18, std::numeric_limits<std::int64_t>::max()};
   reply.info.type_name = "type";
   reply.info.in_memory = true;
   reply.info.on_disk = true;
@@ -86,6 +90,7 @@ Reply full_reply() {
   reply.stats.requests_served = 18;
   reply.stats.sessions = 19;
   reply.stats.rss_bytes = 20;
+  reply.stats.recency_reports = 21;
   return reply;
 }
 
@@ -118,6 +123,7 @@ TEST(Wire, HelloRoundTrips) {
   EXPECT_EQ(back.members[0].address, "[::1]:1");
   EXPECT_EQ(back.members[0].providers, sent.members[0].providers);
   EXPECT_TRUE(back.members[0].alive);
+  EXPECT_EQ(back.door, sent.door);
 }
 
 TEST(Wire, RequestRoundTrips) {
@@ -134,6 +140,15 @@ TEST(Wire, RequestRoundTrips) {
   EXPECT_TRUE(back.options.drop_on_evict);
   EXPECT_TRUE(back.options.retain);
   EXPECT_EQ(back.file, sent.file);
+  EXPECT_TRUE(back.peek);
+}
+
+TEST(Wire, EveryOperationRoundTrips) {
+  for (int op = static_cast<int>(Op::kPing); op <= static_cast<int>(Op::kTouch); ++op) {
+    const auto back = received(Request{.op = static_cast<Op>(op)});
+    EXPECT_EQ(static_cast<int>(back.op), op);
+    EXPECT_FALSE(back.peek);
+  }
 }
 
 TEST(Wire, ReplyRoundTrips) {
@@ -148,6 +163,11 @@ TEST(Wire, ReplyRoundTrips) {
   EXPECT_EQ(back.ref.hint.offset, sent.ref.hint.offset);
   EXPECT_EQ(back.ref.hint.generation, sent.ref.hint.generation);
   EXPECT_EQ(back.file, sent.file);
+  EXPECT_EQ(back.stamp.device, sent.stamp.device);
+  EXPECT_EQ(back.stamp.inode, sent.stamp.inode);
+  EXPECT_EQ(back.stamp.size, sent.stamp.size);
+  EXPECT_EQ(back.stamp.modified_ns, sent.stamp.modified_ns);
+  EXPECT_EQ(back.stamp.changed_ns, sent.stamp.changed_ns);
   EXPECT_EQ(back.info.type_name, "type");
   EXPECT_EQ(back.info.pins, 3U);
   EXPECT_EQ(back.info.file, sent.info.file);
@@ -158,12 +178,15 @@ TEST(Wire, ReplyRoundTrips) {
   EXPECT_EQ(back.stats.requests_served, 18U);
   EXPECT_EQ(back.stats.sessions, 19U);
   EXPECT_EQ(back.stats.rss_bytes, 20U);
+  EXPECT_EQ(back.stats.recency_reports, 21U);
 }
 
 TEST(Wire, EmptyMessagesOfEachKind) {
   EXPECT_EQ(received(Hello{}).node, 0U);
+  EXPECT_EQ(received(Hello{}).door, "");
   EXPECT_EQ(received(Request{}).id, 0U);
   EXPECT_EQ(received(Reply{}).code, Code::kOk);
+  EXPECT_EQ(received(Reply{}).stamp.inode, 0U);
 }
 
 /// Reads all of what a decoder accepted, so that a sanitizer sees what it may touch.
