@@ -54,8 +54,9 @@ TEST_P(WarmGetTest, LeaveTheOwnersCountersAloneButForReports) {
   const auto after = must(client.stats());
   EXPECT_EQ(after.requests_served, before.requests_served + 1) << "which asked for this";
   const auto reports = after.recency_reports - before.recency_reports;
-  EXPECT_GE(reports + before.recency_reports, 1U);
   EXPECT_LE(reports, static_cast<std::uint64_t>(took / 100ms) + 2) << "one in 100 ms";
+  EXPECT_TRUE(eventually([&] { return must(client.stats()).recency_reports > 0; }))
+      << "the gets may have taken less than 100 ms";
   EXPECT_EQ(gets_by(client, path()), gets + kBlobs);
 }
 

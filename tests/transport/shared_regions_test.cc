@@ -336,14 +336,14 @@ class FakeDoor {
       throw std::runtime_error("no door");
   }
   ~FakeDoor() {
-    if (thread_.joinable()) thread_.join();
+    finish();
     ::close(socket_);
   }
   std::string name() const { return "mempool-fake-" + std::to_string(::getpid()); }
 
   /// To the next reader; then it hangs up.
   void hand_over(const HandoverReply& reply, std::vector<int> descriptors) {
-    if (thread_.joinable()) thread_.join();
+    finish();
     thread_ = std::thread([this, reply, descriptors = std::move(descriptors)] {
       const int reader = ::accept4(socket_, nullptr, nullptr, SOCK_CLOEXEC);
       HandoverRequest request;
@@ -366,6 +366,10 @@ class FakeDoor {
       EXPECT_EQ(::sendmsg(reader, &message, MSG_NOSIGNAL), static_cast<ssize_t>(sizeof copied));
       ::close(reader);
     });
+  }
+  /// Until it has hung up.
+  void finish() {
+    if (thread_.joinable()) thread_.join();
   }
 
  private:
@@ -396,9 +400,8 @@ TEST_F(SharedRegionsTest, WhatIsNotANodesMemoryIsNotMapped) {
     door.hand_over(reply, descriptors);
     const std::vector<std::uint64_t> bytes{kRegionBytes};
     const auto got = SharedRegions::attach(door.name(), kSession, bytes, 30s);
-    // The door's end closes on a thread of its own.
-    EXPECT_TRUE(eventually([&] { return open_descriptors() <= before; }))
-        << "a descriptor is left open";
+    door.finish();
+    EXPECT_EQ(open_descriptors(), before) << "a descriptor is left open";
     return code(got);
   };
   EXPECT_EQ(refused(good, {}), Code::kProtocol) << "nothing";
