@@ -67,42 +67,39 @@ bool kernel_has_soft_roce() {
   return soft_roce_loaded();
 }
 
-/// The package that brings rdma_rxe where the running kernel came without; empty where there is
-/// none.
-std::string kernel_package() {
+/// What brings rdma_rxe where the running kernel came without; empty where nothing is known to.
+Commands get_kernel_module() {
+  std::error_code error;
+  const bool own_kernel = fs::exists(fs::path("/lib/modules") / release(), error);
   std::ifstream in("/etc/os-release");
   std::string distribution;
   for (std::string line; std::getline(in, line);)
     if (line.starts_with("ID=")) distribution = line.substr(3);
-  std::error_code error;
-  const bool own_kernel = fs::exists(fs::path("/lib/modules") / release(), error);
-  if (distribution == "ubuntu" && own_kernel) return "linux-modules-extra-" + release();
+  if (distribution == "ubuntu" && own_kernel)
+    return {as_root("apt-get install linux-modules-extra-" + release())};
   // Debian's cloud flavour leaves it out.
   if (distribution == "debian" && own_kernel && release().find("cloud") != std::string::npos)
-    return "linux-image-amd64";
+    return {as_root("apt-get install linux-image-amd64"), as_root("systemctl reboot")};
   return {};
 }
 
 Finding without_device(bool required) {
-  Finding finding{required ? Sign::kProblem : Sign::kWarning, "RDMA", {}, {}};
-  const std::string none = "this machine has no RDMA device; ";
-  Commands setup{as_root("rdma link add rxe0 type rxe netdev " + usual_net_device())};
-  if (!soft_roce_loaded()) setup.insert(setup.begin(), as_root("modprobe rdma_rxe"));
-  const auto package = kernel_package();
-  if (kernel_has_soft_roce()) {
-    finding.sentence = none + (in_container() ? "soft-RoCE makes one, on the host of this container"
-                                              : "soft-RoCE makes one");
-    finding.remedy = setup;
-  } else if (!package.empty()) {
-    finding.sentence = none + "soft-RoCE makes one, with a kernel that has rdma_rxe";
-    finding.remedy = {as_root("apt-get install " + package)};
-    finding.remedy.insert(finding.remedy.end(), setup.begin(), setup.end());
-  } else {
-    finding.sentence = none + "kernel " + release() +
-                       " has no rdma_rxe, so that soft-RoCE needs a virtual machine, which the "
-                       "source tree of MemPool brings";
+  Finding finding{
+      required ? Sign::kProblem : Sign::kWarning, "RDMA", "this machine has no RDMA device; ", {}};
+  const bool here = kernel_has_soft_roce();
+  finding.remedy = here ? Commands{} : get_kernel_module();
+  if (!here && finding.remedy.empty()) {
+    finding.sentence += "kernel " + release() +
+                        " has no rdma_rxe, so that soft-RoCE needs a virtual machine, which the "
+                        "source tree of MemPool brings";
     finding.remedy = {"ci/soft-roce -- mempool doctor"};
+    return finding;
   }
+  finding.sentence += "soft-RoCE makes one";
+  if (!here) finding.sentence += ", with a kernel that has rdma_rxe";
+  if (in_container()) finding.sentence += ", on the host of this container";
+  if (!soft_roce_loaded()) finding.remedy.push_back(as_root("modprobe rdma_rxe"));
+  finding.remedy.push_back(as_root("rdma link add rxe0 type rxe netdev " + usual_net_device()));
   return finding;
 }
 
@@ -117,13 +114,20 @@ std::string addresses(const RdmaPort& port) {
   return text.empty() ? "no GID" : "GID " + text;
 }
 
+/// libfabric knows the device's own MTU while the port is up; it follows from the network device's.
+std::string mtu_text(const RdmaPort& port, std::size_t mtu) {
+  const auto of_network = port.net_mtu ? "MTU " + std::to_string(port.net_mtu) + " of the network"
+                                       : std::string("MTU unknown");
+  return mtu ? "MTU " + std::to_string(mtu) : of_network;
+}
+
 Finding examine_port(const RdmaPort& port, bool others_active) {
   const auto mtu = transport::active_mtu(port.device);
   Finding finding{Sign::kFine, "device " + port.device, {}, {}};
   finding.sentence = "port " + std::to_string(port.port) + " is " + port.state + ", " +
                      (port.link_layer == "Ethernet" ? "RoCE" : port.link_layer) +
                      (port.net_device.empty() ? "" : " on " + port.net_device) + ", " +
-                     (mtu ? "MTU " + std::to_string(mtu) + ", " : "") + addresses(port);
+                     mtu_text(port, mtu) + ", " + addresses(port);
   const auto& device = port.net_device;
   if (!port.active()) {
     finding.sign = others_active ? Sign::kWarning : Sign::kProblem;
@@ -160,7 +164,7 @@ Finding examine_device_files() {
   for (std::size_t i = 1; i < missing.size(); ++i) names += " and " + missing[i];
   if (forbidden)
     return {Sign::kProblem,
-            "RDMA",
+            "device files",
             "this user may not open " + names,
             {as_root("chmod a+rw /dev/infiniband/uverbs* /dev/infiniband/rdma_cm")}};
   return {Sign::kProblem,
@@ -243,43 +247,53 @@ Finding examine_provider(const ProviderReport& report, const Wish& wish, bool de
           {report.filter.empty() ? "fi_info -p " + name : "unset FI_PROVIDER"}};
 }
 
+Findings examine_devices(const std::vector<RdmaPort>& ports) {
+  Findings findings;
+  const auto active = std::ranges::count_if(ports, &RdmaPort::active);
+  for (const auto& port : ports)
+    findings.push_back(examine_port(port, active > (port.active() ? 1 : 0)));
+  findings.push_back(examine_device_files());
+  return findings;
+}
+
+Findings examine_providers(const Wish& wish, const std::vector<RdmaPort>& ports,
+                           bool rdma_required) {
+  Findings findings;
+  std::vector<ProviderReport> reports;
+  for (const auto& provider : transport::known_providers()) {
+    auto report = transport::report_provider(provider, wish.host);
+    if (provider.rdma && !report.works && !wish.host.empty()) {
+      report = transport::report_provider(provider, "");
+      if (report.works) findings.push_back(elsewhere(wish, ports, rdma_required));
+    }
+    // Without a device that was said already.
+    if (!provider.rdma || !ports.empty() || report.works) reports.push_back(std::move(report));
+  }
+  const bool any = std::ranges::any_of(reports, [&](const ProviderReport& report) {
+    return report.works && wish.includes(*report.provider);
+  });
+  const bool device_active = std::ranges::any_of(ports, &RdmaPort::active);
+  for (const auto& report : reports)
+    findings.push_back(examine_provider(report, wish, device_active, any));
+  if (!any && wish.any_provider())
+    findings.push_back({Sign::kProblem,
+                        "providers",
+                        "none that is allowed works: no node starts here",
+                        {"fi_info -l"}});
+  return findings;
+}
+
 }  // namespace
 
 Findings examine_fabric(const PoolOptions& options) {
   if (auto chosen = transport::choose_paths(options.providers, /*require_rdma=*/false); !chosen)
     return {
         {Sign::kProblem, "providers", chosen.error().message, {"mempoold --provider auto ..."}}};
-  const Wish wish(options);
   const auto ports = transport::rdma_ports();
-  Findings findings;
-  if (ports.empty()) findings.push_back(without_device(options.require_rdma));
-  const auto active = std::ranges::count_if(ports, &RdmaPort::active);
-  for (const auto& port : ports)
-    findings.push_back(examine_port(port, active > (port.active() ? 1 : 0)));
-  if (!ports.empty()) findings.push_back(examine_device_files());
-
-  std::vector<ProviderReport> reports;
-  for (const auto& provider : transport::known_providers()) {
-    auto report = transport::report_provider(provider, wish.host);
-    if (provider.rdma && !report.works && !wish.host.empty()) {
-      auto anywhere = transport::report_provider(provider, "");
-      if (anywhere.works) findings.push_back(elsewhere(wish, ports, options.require_rdma));
-      report = std::move(anywhere);
-    }
-    reports.push_back(std::move(report));
-  }
-  const bool any = std::ranges::any_of(reports, [&](const ProviderReport& report) {
-    return report.works && wish.includes(*report.provider);
-  });
-  for (const auto& report : reports)
-    // Without a device this was said already.
-    if (!report.provider->rdma || !ports.empty() || report.works)
-      findings.push_back(examine_provider(report, wish, active > 0, any));
-  if (!any && wish.any_provider())
-    findings.push_back({Sign::kProblem,
-                        "providers",
-                        "none that is allowed works: no node starts here",
-                        {"fi_info -l"}});
+  auto findings =
+      ports.empty() ? Findings{without_device(options.require_rdma)} : examine_devices(ports);
+  for (auto& finding : examine_providers(Wish(options), ports, options.require_rdma))
+    findings.push_back(std::move(finding));
   return findings;
 }
 

@@ -171,9 +171,12 @@ Finding examine_shared_memory(const PoolOptions& options) {
   struct statvfs room {};
   const bool mounted = statvfs("/dev/shm", &room) == 0;
   const std::uint64_t free = mounted ? room.f_bavail * room.f_frsize : 0;
-  const bool used = std::ranges::find(options.providers, "shm") != options.providers.end();
+  const bool used = std::ranges::any_of(options.providers, [](const std::string& name) {
+    const auto* provider = transport::find_provider(name);
+    return provider && !provider->automatic;
+  });
   const auto sentence = "/dev/shm has " + human_bytes(free) +
-                        " of room; the provider shm uses it, a node's own memory does not";
+                        " of room; a node's own memory does not come from there";
   if (free >= kEnough || !used) return {Sign::kFine, "shared memory", sentence, {}};
   return {Sign::kWarning,
           "shared memory",

@@ -1,6 +1,18 @@
 #include "api/programs/settings.h"
 
+#include "transport/provider.h"
+
 namespace mempool::programs {
+namespace {
+
+std::string provider_names() {
+  std::string names;
+  for (const auto& provider : transport::known_providers())
+    names += (names.empty() ? "" : ", ") + std::string(provider.name);
+  return names;
+}
+
+}  // namespace
 
 void Settings::declare(Configuration& to) {
   namespace level = spdlog::level;
@@ -13,11 +25,10 @@ void Settings::declare(Configuration& to) {
   to.choice<Policy>("policy", pool.policy, {{"lru", Policy::kLru}, {"mru", Policy::kMru}},
                     "which blobs go first: the least or the most recently used");
   to.text("cluster", pool.cluster, "NAME", "name of the cluster");
-  to.list(
-      "provider", pool.providers, "NAME[,NAME]",
-      "allowed paths: fabric providers (verbs, net, tcp, sockets, shm), shared (memory of nodes "
-      "on this host), files (spill files that this process sees), push (sent by the owner); "
-      "default: auto, the best that both sides have");
+  to.list("provider", pool.providers, "NAME[,NAME]",
+          "allowed paths: fabric providers (" + provider_names() +
+              "), shared (memory of nodes on this host), files (spill files that this process "
+              "sees), push (sent by the owner); default: auto, the best that both sides have");
   to.flag("require-rdma", pool.require_rdma, "refuse to work without RDMA");
   to.number("timeout-ms", pool.timeout_ms, 1, "MS", "patience with one operation");
   to.flag("insecure", pool.insecure,
