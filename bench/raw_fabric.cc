@@ -16,22 +16,21 @@ namespace {
 
 constexpr std::size_t kTargetBytes = 2 * kMiB;
 
+/// A polling reader or target would starve its own threads.
+bool sleeps(const transport::Provider& provider) {
+  return provider.spin_us == 0;
+}
+
 void check(const char* call, std::int64_t status) {
   if (status < 0) stop(std::string(call) + ": " + fi_strerror(static_cast<int>(-status)));
 }
 
-transport::FiInfo info_of(const std::string& name, const std::string& host,
-                          transport::FabricUse use) {
-  const auto* provider = transport::find_provider(name);
-  auto info = provider ? transport::query_provider(*provider, host, use) : transport::FiInfo();
-  if (!info) stop("provider " + name + " has nothing to offer for " + host);
-  return info;
-}
-
 }  // namespace
 
-RawFabric::RawFabric(const std::string& provider, const std::string& host, transport::FabricUse use)
-    : sleeps_(provider == "sockets"), info_(info_of(provider, host, use)) {
+RawFabric::RawFabric(const transport::Provider& provider, const std::string& host,
+                     transport::FabricUse use)
+    : sleeps_(sleeps(provider)), info_(transport::query_provider(provider, host, use)) {
+  if (!info_) stop("provider " + std::string(provider.name) + " has nothing to offer for " + host);
   fid_fabric* fabric = nullptr;
   check("fi_fabric", fi_fabric(info_->fabric_attr, &fabric, nullptr));
   fabric_.reset(fabric);
@@ -116,15 +115,15 @@ void RawFabric::await_completion() {
   }
 }
 
-void serve_raw_target(const std::string& provider) {
-  RawFabric fabric(provider, "127.0.0.1", transport::FabricUse::kListen);
+void serve_raw_target(const transport::Provider& provider, const std::string& host) {
+  RawFabric fabric(provider, host, transport::FabricUse::kListen);
   auto memory = make_bytes(kTargetBytes);
   const auto exposed = fabric.expose(memory);
   std::printf("ready address=%s key=%llu base=%llu\n", to_hex(fabric.address()).c_str(),
               static_cast<unsigned long long>(exposed.key),
               static_cast<unsigned long long>(exposed.base));
   std::fflush(stdout);
-  if (provider == "sockets")
+  if (sleeps(provider))
     for (;;) ::pause();
   for (;;) fabric.poll();
 }

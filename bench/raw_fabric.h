@@ -18,7 +18,7 @@ namespace mempool::bench {
 
 class RawFabric {
  public:
-  RawFabric(const std::string& provider, const std::string& host, transport::FabricUse use);
+  RawFabric(const transport::Provider& provider, const std::string& host, transport::FabricUse use);
 
   struct Exposed {
     std::uint64_t key = 0;
@@ -32,7 +32,7 @@ class RawFabric {
 
   fi_addr_t insert(const std::vector<std::byte>& peer);
   /// One read, and its completion: by polling the queue or, where polling starves the provider's
-  /// own threads (`sockets`), by sleeping on it.
+  /// own threads, by sleeping on it.
   void read(fi_addr_t peer, std::uint64_t address, std::uint64_t key, std::span<std::byte> into);
   /// For read()'s destination, where the provider wants it registered.
   void use_as_destination(std::span<std::byte> memory);
@@ -52,8 +52,8 @@ class RawFabric {
 };
 
 /// The program of the target process: exposes memory, prints "ready address=.. key=.. base=..", and
-/// polls until it is ended (`sockets` progresses by itself: it sleeps).
-[[noreturn]] void serve_raw_target(const std::string& provider);
+/// polls until it is ended, or sleeps where the provider progresses by itself.
+[[noreturn]] void serve_raw_target(const transport::Provider& provider, const std::string& host);
 
 std::string to_hex(const std::vector<std::byte>& bytes);
 std::vector<std::byte> from_hex(const std::string& text);

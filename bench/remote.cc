@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <cstdlib>
 #include <deque>
 #include <memory>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -29,7 +31,25 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::uint64_t kSizes[] = {64, 4 * kKiB, 64 * kKiB, 1 * kMiB};
-constexpr const char* kHost = "127.0.0.1";
+
+/// RDMA devices have no loopback address: for them it is told where to listen.
+std::string host() {
+  const char* told = std::getenv("MEMPOOL_BENCH_HOST");
+  return told ? told : "127.0.0.1";
+}
+
+Child start_node(const std::string& spill_directory, std::vector<std::string> more) {
+  std::vector<std::string> command{MEMPOOL_DAEMON, "--listen", host() + ":0", "--insecure",
+                                   "--log-level",  "error",    "--spill-dir", spill_directory};
+  command.insert(command.end(), more.begin(), more.end());
+  return Child(command);
+}
+
+const transport::Provider& named(const std::string& name) {
+  const auto* provider = transport::find_provider(name);
+  if (!provider) stop("there is no provider " + name);
+  return *provider;
+}
 
 /// Times every call by itself, for the median and the throughput of one reader.
 template <class Read>
@@ -57,12 +77,11 @@ class Setup {
  public:
   Setup(const std::string& name, const ScratchDirectory& directory, const std::string& self)
       : provider(name),
-        daemon({MEMPOOL_DAEMON, "--listen", std::string(kHost) + ":0", "--provider", name,
-                "--max-memsize", "64MiB", "--log-level", "error", "--spill-dir",
-                (directory.path() / name).native()}),
+        daemon(start_node((directory.path() / name).native(),
+                          {"--provider", name, "--max-memsize", "64MiB"})),
         target({self, "--raw-target=" + name}),
         pool(get_or_stop(Pool::connect(daemon.word(1), client_options(name)))),
-        reader(name, kHost, transport::FabricUse::kConnect),
+        reader(named(name), host(), transport::FabricUse::kConnect),
         buffer(2 * kMiB) {
     for (const auto bytes : kSizes) blobs.push_back(get_or_stop(pool.poolset(make_bytes(bytes))));
     reader.use_as_destination(buffer);
@@ -135,15 +154,17 @@ class Setup {
   }
 };
 
-/// The best provider over TCP, as a node ranks those of this machine, and the last resort.
+/// The best provider of this machine, the best without RDMA, and the last resort.
 std::vector<std::string> providers_to_measure(const ScratchDirectory& directory) {
-  const Child node({MEMPOOL_DAEMON, "--listen", std::string(kHost) + ":0", "--max-memsize", "1MiB",
-                    "--log-level", "error", "--spill-dir", (directory.path() / "probe").native()});
-  const std::string present = "," + node.value("providers") + ",";
+  const Child node = start_node((directory.path() / "probe").native(), {"--max-memsize", "1MiB"});
   std::vector<std::string> chosen;
-  for (const std::string name : {"net", "tcp", "sockets"}) {
-    const bool wanted = chosen.empty() || name == "sockets";
-    if (wanted && present.find("," + name + ",") != std::string::npos) chosen.push_back(name);
+  std::istringstream present(node.value("providers"));
+  bool without_rdma = false;
+  for (std::string name; std::getline(present, name, ',');) {
+    const bool last = present.eof();
+    const bool first_without_rdma = !without_rdma && !named(name).rdma;
+    if (chosen.empty() || first_without_rdma || last) chosen.push_back(name);
+    without_rdma = without_rdma || first_without_rdma;
   }
   return chosen;
 }
@@ -175,7 +196,7 @@ void add(Setup& setup, std::size_t index, std::vector<Target>& targets) {
 int main_of_remote(int argc, char** argv) {
   constexpr std::string_view kTargetFlag = "--raw-target=";
   if (argc == 2 && std::string_view(argv[1]).starts_with(kTargetFlag))
-    serve_raw_target(std::string(argv[1]).substr(kTargetFlag.size()));
+    serve_raw_target(named(std::string(argv[1]).substr(kTargetFlag.size())), host());
 
   const ScratchDirectory directory;
   const std::string self = std::filesystem::read_symlink("/proc/self/exe").native();

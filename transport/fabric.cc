@@ -409,7 +409,7 @@ void OpenFabric::await_change(Flight* flight, std::uint32_t seen, Clock::time_po
 
 /// Hands reads to the provider while it takes them; true: it takes no more for now.
 bool OpenFabric::post(Flight& flight) {
-  const std::size_t piece = info_->ep_attr->max_msg_size;
+  const std::size_t piece = std::min(info_->ep_attr->max_msg_size, provider_.max_read_bytes);
   auto busy = flight.word.load() & Flight::kBusy;
   while (flight.posted < flight.bytes && busy != Flight::kBusy && !flight.refused &&
          !flight.error.load()) {

@@ -2,7 +2,9 @@
 // anything.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
@@ -20,6 +22,9 @@ struct Provider {
   bool has_hosts;                // its endpoints are at a host's address
   bool loopback;                 // and that may be a loopback address
   std::uint32_t spin_us;         // how long a waiting thread polls before it blocks
+  std::size_t max_read_bytes =
+      std::numeric_limits<std::size_t>::max();  // of one read; ours, beside
+                                                // the provider's own limit
 };
 
 /// A variable that libfabric reads from the environment when it starts. A user's own value wins.
