@@ -1,0 +1,164 @@
+// mempool-torture: hunts for a read that is accepted with wrong bytes.
+//
+// Exit status: 0 nothing was wrong, 1 something was (or it could not begin), 2 wrong usage.
+#include <csignal>
+#include <cstdio>
+#include <filesystem>
+#include <random>
+
+#include <CLI/CLI.hpp>
+
+#include "api/programs/command_line.h"
+#include "api/programs/torture_report.h"
+#include "api/programs/torture_roles.h"
+#include "api/programs/torture_run.h"
+#include "transport/log.h"
+#include "transport/provider.h"
+
+namespace {
+
+using namespace mempool;
+using torture::Options;
+
+constexpr const char* kProgram = "mempool-torture";
+
+/// The part of a process that this program started itself.
+struct Role {
+  std::string name;
+  std::uint32_t index = 0;
+  std::uint32_t life = 0;
+  int board = -1;
+};
+
+std::vector<std::string> all_paths() {
+  std::vector<std::string> paths{std::string(transport::kSharedMemoryName),
+                                 std::string(transport::kMappedFilesName)};
+  for (const auto& name : transport::present_providers())
+    if (transport::find_provider(name)->automatic) paths.push_back(name);
+  paths.emplace_back(transport::kPushName);
+  return paths;
+}
+
+void add_options(CLI::App& app, Options& options, bool& as_json) {
+  auto& plan = options.plan;
+  app.add_option("--seconds", options.seconds, "how long, on each path")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--path", options.paths,
+                 "the ways to read: shared, files, a provider's name (verbs, net, tcp, sockets), "
+                 "push; default: all that are present, one after the other")
+      ->delimiter(',')
+      ->type_name("NAME[,NAME]")
+      ->default_str("");
+  app.add_option("--seed", plan.seed, "of everything that is left to chance; default: a random one")
+      ->default_str("");
+  app.add_option("--owners", plan.owners, "nodes, each with a process that sets and deletes")
+      ->check(CLI::Range(1U, torture::kMaxOwners));
+  app.add_option("--readers", plan.readers, "processes that read")
+      ->check(CLI::Range(1U, torture::kMaxReaders));
+  app.add_option("--threads", plan.threads, "of each reader")
+      ->check(CLI::Range(1U, torture::kMaxThreads));
+  programs::add_size(app, "--smallest", plan.smallest, "the smallest blobs");
+  programs::add_size(app, "--largest", plan.largest, "the largest blobs");
+  programs::add_size(app, "--max-memsize", plan.max_memsize, "memory of a node; more is stored");
+  app.add_option("--read-window-ms", plan.read_window_ms, "of the nodes");
+  app.add_option("--quarantine-ms", plan.quarantine_ms, "of the nodes");
+  app.add_option("--pause-every-ms", options.pause_every_ms,
+                 "how often a node or a reader is stopped for a while, on average; 0: never");
+  app.add_option("--kill-every-ms", options.kill_every_ms,
+                 "how often a node or a reader is killed and started again; 0: never");
+  app.add_option("--spill-dir", options.spill_root, "where the nodes' files go")->type_name("DIR");
+  app.add_option("--mempoold", options.mempoold, "default: the one beside this program")
+      ->type_name("PATH")
+      ->default_str("");
+  app.add_flag("--json", as_json, "report as JSON");
+}
+
+void add_role(CLI::App& app, Role& role) {
+  const std::string hidden;
+  app.add_option("--role", role.name)->group(hidden);
+  app.add_option("--index", role.index)->group(hidden);
+  app.add_option("--life", role.life)->group(hidden);
+  app.add_option("--board", role.board)->group(hidden);
+}
+
+Options defaults() {
+  Options options;
+  options.self = std::filesystem::read_symlink("/proc/self/exe");
+  options.mempoold = std::filesystem::path(options.self).replace_filename("mempoold");
+  options.spill_root = std::filesystem::temp_directory_path();
+  auto& plan = options.plan;
+  plan.seed = std::random_device{}();
+  plan.owners = 2;
+  plan.readers = 2;
+  plan.threads = 2;
+  plan.smallest = 64;
+  plan.largest = 4 << 20;
+  plan.max_memsize = 32 << 20;
+  plan.read_window_ms = 10;
+  plan.quarantine_ms = 40;
+  return options;
+}
+
+Status check(Options& options) {
+  if (options.plan.smallest == 0 || options.plan.smallest > options.plan.largest)
+    return fail(Code::kInvalidArgument, "--smallest must be 1 or more, and at most --largest");
+  if (options.paths.empty()) options.paths = all_paths();
+  for (const auto& path : options.paths)
+    if (auto known = transport::choose_paths({path}, false); !known)
+      return forward_error(std::move(known));
+  return {};
+}
+
+int play(const Role& role) {
+  auto board = torture::SharedBoard::of_descriptor(role.board);
+  if (!board) return programs::failed(kProgram, board.error());
+  transport::log().set_level(spdlog::level::err);
+  const auto done = role.name == "read" ? torture::read(**board, role.index, role.life)
+                                        : torture::churn(**board, role.index);
+  return done ? 0 : programs::failed(std::string(kProgram) + ", to " + role.name, done.error());
+}
+
+int torture_all(const Options& options, bool as_json) {
+  for (const int number : {SIGINT, SIGTERM}) std::signal(number, [](int) { torture::interrupt(); });
+  if (!as_json)
+    std::printf("seed %llu, %u s on each path\n",
+                static_cast<unsigned long long>(options.plan.seed), options.seconds);
+  std::vector<torture::Report> reports;
+  bool well = true;
+  for (const auto& path : options.paths) {
+    if (torture::interrupted()) break;
+    auto report = torture::run(options, path);
+    if (!report) return programs::failed(kProgram, report.error());
+    if (!as_json) std::fputs(torture::show(*report).c_str(), stdout);
+    std::fflush(stdout);
+    well = well && report->well();
+    reports.push_back(std::move(*report));
+  }
+  if (as_json) std::printf("%s\n", torture::json(reports, options.plan).c_str());
+  return well ? 0 : 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  auto options = defaults();
+  bool as_json = false;
+  Role role;
+  CLI::App app{
+      "Stores, spills, deletes and reads blobs at full speed on this machine's loopback, stops and "
+      "kills the processes that do, and compares every byte that is read. Exit status 0: nothing "
+      "was wrong."};
+  app.name(kProgram);
+  app.option_defaults()->always_capture_default();
+  add_options(app, options, as_json);
+  add_role(app, role);
+  // Without a word on the command line it does what its name says.
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  if (!role.name.empty()) return play(role);
+  if (auto fine = check(options); !fine) return programs::failed(kProgram, fine.error());
+  return torture_all(options, as_json);
+}
