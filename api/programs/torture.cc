@@ -12,6 +12,7 @@
 #include "api/programs/torture_report.h"
 #include "api/programs/torture_roles.h"
 #include "api/programs/torture_run.h"
+#include "transport/address.h"
 #include "transport/log.h"
 #include "transport/provider.h"
 
@@ -30,11 +31,15 @@ struct Role {
   int board = -1;
 };
 
-std::vector<std::string> all_paths() {
+/// All that are present and can be used at this host's address.
+std::vector<std::string> all_paths(const std::string& host) {
+  const bool loopback = transport::is_loopback(host);
   std::vector<std::string> paths{std::string(transport::kSharedMemoryName),
                                  std::string(transport::kMappedFilesName)};
-  for (const auto& name : transport::present_providers())
-    if (transport::find_provider(name)->automatic) paths.push_back(name);
+  for (const auto& name : transport::present_providers()) {
+    const auto* provider = transport::find_provider(name);
+    if (provider->automatic && (provider->loopback || !loopback)) paths.push_back(name);
+  }
   paths.emplace_back(transport::kPushName);
   return paths;
 }
@@ -49,6 +54,9 @@ void add_options(CLI::App& app, Options& options, bool& as_json) {
       ->delimiter(',')
       ->type_name("NAME[,NAME]")
       ->default_str("");
+  app.add_option("--host", options.host,
+                 "the address that nodes serve at; verbs needs its device's")
+      ->type_name("IPV4");
   app.add_option("--seed", plan.seed, "of everything that is left to chance; default: a random one")
       ->default_str("");
   app.add_option("--owners", plan.owners, "nodes, each with a process that sets and deletes")
@@ -102,10 +110,15 @@ Options defaults() {
 Status check(Options& options) {
   if (options.plan.smallest == 0 || options.plan.smallest > options.plan.largest)
     return fail(Code::kInvalidArgument, "--smallest must be 1 or more, and at most --largest");
-  if (options.paths.empty()) options.paths = all_paths();
-  for (const auto& path : options.paths)
+  if (options.paths.empty()) options.paths = all_paths(options.host);
+  for (const auto& path : options.paths) {
     if (auto known = transport::choose_paths({path}, false); !known)
       return forward_error(std::move(known));
+    const auto* provider = transport::find_provider(path);
+    if (provider && !provider->loopback && transport::is_loopback(options.host))
+      return fail(Code::kInvalidArgument,
+                  path + " does not work on loopback: say --host and the address of its device");
+  }
   return {};
 }
 

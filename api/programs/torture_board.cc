@@ -39,6 +39,14 @@ std::optional<Handed> ChurnerPart::handed(std::uint64_t ago) const {
   return handed;
 }
 
+void RetryPart::add(const std::string& reason, std::uint64_t n) {
+  for (std::size_t i = 0; i < kReasons; ++i) {
+    const auto name = names[i].get();
+    if (name.empty()) names[i].set(reason);
+    if (name.empty() || name == reason) return counts[i].add(n);
+  }
+}
+
 Result<SharedBoard> SharedBoard::create() {
   const int descriptor = memfd_create("mempool-torture", 0);  // inherited
   if (descriptor < 0) return system_error("no memory to share");

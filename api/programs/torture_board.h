@@ -110,15 +110,26 @@ struct alignas(64) ChurnerPart {
   std::array<std::atomic<std::uint64_t>, 1U << 16> condemned_{};
 };
 
+/// What a reader's pool says of reads that were not accepted at once; the reason counts once its
+/// name is there.
+struct RetryPart {
+  static constexpr std::size_t kReasons = 8;
+  std::array<Text<24>, kReasons> names;
+  std::array<Count, kReasons> counts;
+
+  void add(const std::string& reason, std::uint64_t n);
+};
+
 /// What one thread of a reader says.
 struct alignas(64) ReaderPart {
   Count views;
-  Count copies;  // of whole blobs
-  Count parts;   // copies of a part
-  Count held;    // views that were compared again after they had been held
-  Count bytes;   // compared
-  Count wrong;   // accepted, and not the blob's bytes
-  Count lost;    // NotFound, though nobody deletes the blob
+  Count buffers;  // gets into a Buffer
+  Count copies;   // of whole blobs
+  Count parts;    // copies of a part
+  Count held;     // views that were compared again after they had been held
+  Count bytes;    // compared
+  Count wrong;    // accepted, and not the blob's bytes
+  Count lost;     // NotFound, though nobody deletes the blob
   std::array<Count, kPathCount> views_by_path;
   Refusals refusals;
   std::atomic<std::uint64_t> reading_bytes{0};  // of the read that is under way
@@ -130,6 +141,7 @@ struct Board {
   Plan plan;
   std::array<ChurnerPart, kMaxOwners> churners;
   std::array<std::array<ReaderPart, kMaxThreads>, kMaxReaders> readers;
+  std::array<RetryPart, kMaxReaders> retries;
 };
 
 /// A process's mapping of the board.

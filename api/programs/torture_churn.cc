@@ -51,9 +51,8 @@ class Churner {
   /// Small ones are many, and sizes of all orders occur.
   std::uint64_t next_length() {
     constexpr std::uint64_t kOrdinary = 16 << 10;
-    const auto largest = random_.one_in(16)
-                             ? plan_.largest
-                             : std::clamp(kOrdinary, plan_.smallest, plan_.largest);
+    const auto largest =
+        random_.one_in(16) ? plan_.largest : std::clamp(kOrdinary, plan_.smallest, plan_.largest);
     const double u = random_.fraction();
     const auto smallest = static_cast<double>(plan_.smallest);
     const auto ratio = static_cast<double>(largest) / smallest;
@@ -111,11 +110,8 @@ class Churner {
 
 Status churn(Board& board, std::uint32_t owner) {
   // It reads nothing: what it needs is the connection.
-  ClusterOptions options;
-  options.cluster = kCluster;
-  options.providers = {"push"};
-  options.timeout_ms = kTimeout_ms;
-  auto pool = Pool::connect(board.plan.addresses[owner].get(), options);
+  auto pool = connect(board, owner, "push");
+  if (!pool && board.stop) return {};
   if (!pool) return forward_error(std::move(pool));
   Churner(board, owner, std::move(*pool)).run();
   return {};

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <map>
 #include <thread>
 #include <vector>
 
@@ -40,6 +41,8 @@ class Reader {
   static constexpr std::size_t kHeldViews = 24;
   static constexpr std::uint64_t kHeldBytes = 4 << 20;
 
+  static constexpr std::size_t kStarted = 4;
+
   struct Chosen {
     ChurnerPart* churner = nullptr;
     Handed handed;
@@ -55,9 +58,8 @@ class Reader {
     if (!chosen.churner || random_.one_in(256)) renew(chosen);
     if (!chosen.churner) return std::this_thread::sleep_for(std::chrono::milliseconds(1));
     part_.reading_bytes.store(chosen.handed.ref.length, std::memory_order_relaxed);
-    const auto done = read(chosen);
+    read(Chosen(chosen));
     part_.reading_bytes.store(0, std::memory_order_relaxed);
-    if (!done) refused(chosen, done.error().code);
   }
 
   /// The newest mostly, as they are about to be deleted; some that are gone already.
@@ -67,44 +69,77 @@ class Reader {
     if (const auto handed = churner.handed(ago)) chosen = {&churner, *handed};
   }
 
-  // ---- reading ----
+  // ---- reading, in every way that a pool has ----
 
-  Status read(const Chosen& chosen) {
-    const auto kind = random_.below(8);
-    const GetOptions options{.timeout_ms = kTimeout_ms, .touch = kind % 2 == 0};
-    if (kind < 4) return view(chosen, options);
+  void read(const Chosen& chosen) {
     const auto length = chosen.handed.ref.length;
-    if (kind < 7) return copy(chosen, 0, length, part_.copies, options);
+    const auto way = random_.below(16);
+    const GetOptions options{.timeout_ms = kTimeout_ms, .touch = random_.one_in(2)};
+    if (way < 6) return saw(pool_.poolget(chosen.handed.ref, options), chosen);
+    if (way == 6) return start(chosen, options);
+    if (way == 7) return get_many(options);
+    if (way < 10) return get_into_buffer(chosen, options);
+    if (way < 14) return copy(chosen, 0, length, part_.copies, options);
     const auto begin = random_.below(length + 1);
-    return copy(chosen, begin, random_.below(length - begin + 1), part_.parts, options);
+    copy(chosen, begin, random_.below(length - begin + 1), part_.parts, options);
   }
 
-  Status view(const Chosen& chosen, const GetOptions& options) {
-    auto view = pool_.poolget(chosen.handed.ref, options);
-    if (!view) return forward_error(std::move(view));
-    part_.views.add();
-    const auto path = view->path();
-    part_.views_by_path[static_cast<std::size_t>(path)].add();
-    if (view->size() != chosen.handed.ref.length) {
-      wrong(chosen.handed, "a view of another length", 0);
-      return {};
+  /// Waited for after some others were read; some are never waited for.
+  void start(const Chosen& chosen, const GetOptions& options) {
+    started_.push_back({pool_.poolget_async(chosen.handed.ref, options), chosen});
+    if (started_.size() < kStarted) return;
+    auto [pending, of] = std::move(started_.front());
+    started_.erase(started_.begin());
+    if (!random_.one_in(8)) saw(pending.wait(), of);
+  }
+
+  void get_many(const GetOptions& options) {
+    std::vector<Chosen> chosen;
+    std::vector<DRef> refs;
+    std::uint64_t bytes = 0;
+    for (const auto& one : set_) {
+      if (!one.churner || bytes + one.handed.ref.length > plan_.largest) continue;
+      bytes += one.handed.ref.length;
+      chosen.push_back(one);
+      refs.push_back(one.handed.ref);
     }
-    compare(view->bytes(), chosen.handed, 0, "a view");
-    if (random_.one_in(4)) hold(std::move(*view), chosen.handed);
-    return {};
+    auto views = pool_.poolget_all(refs, options);
+    for (std::size_t i = 0; i < views.size(); ++i) saw(std::move(views[i]), chosen[i]);
   }
 
-  Status copy(const Chosen& chosen, std::uint64_t begin, std::uint64_t length, Count& kind,
-              const GetOptions& options) {
+  void get_into_buffer(const Chosen& chosen, const GetOptions& options) {
+    const auto length = chosen.handed.ref.length;
+    if (buffer_.bytes().size() < length) {
+      auto larger = pool_.buffer(plan_.largest);
+      if (!larger) return refused(chosen, larger.error().code);
+      buffer_ = std::move(*larger);
+    }
+    if (auto got = pool_.poolget(chosen.handed.ref, buffer_, options); !got)
+      return refused(chosen, got.error().code);
+    part_.buffers.add();
+    compare(buffer_.bytes().first(length), chosen.handed, 0, "a Buffer");
+  }
+
+  void copy(const Chosen& chosen, std::uint64_t begin, std::uint64_t length, Count& kind,
+            const GetOptions& options) {
     const std::span<std::byte> out(bytes_.data(), length);
     if (auto copied = pool_.poolread(chosen.handed.ref, begin, out, options); !copied)
-      return copied;
+      return refused(chosen, copied.error().code);
     kind.add();
     compare(out, chosen.handed, begin, "a copy");
-    return {};
   }
 
-  void refused(Chosen& chosen, Code code) {
+  void saw(Result<View> view, const Chosen& chosen) {
+    if (!view) return refused(chosen, view.error().code);
+    part_.views.add();
+    part_.views_by_path[static_cast<std::size_t>(view->path())].add();
+    if (view->size() != chosen.handed.ref.length)
+      return wrong(chosen.handed, "the length of a view", 0);
+    compare(view->bytes(), chosen.handed, 0, "a view");
+    if (random_.one_in(4)) hold(std::move(*view), chosen.handed);
+  }
+
+  void refused(const Chosen& chosen, Code code) {
     part_.refusals[static_cast<std::size_t>(code)].add();
     const auto& handed = chosen.handed;
     if (code == Code::kNotFound && !chosen.churner->may_be_gone(handed.number)) {
@@ -112,7 +147,8 @@ class Reader {
       std::fprintf(stderr, "NotFound, and nobody deletes it: %s\n", handed.ref.to_string().c_str());
     }
     if (code == Code::kUnavailable) std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    renew(chosen);
+    for (auto& one : set_)
+      if (one.churner && one.handed.number == handed.number) renew(one);
   }
 
   // ---- held views ----
@@ -164,28 +200,31 @@ class Reader {
   Random random_;
   std::vector<std::byte> bytes_;
   std::array<Chosen, kWorkingSet> set_;
+  Buffer buffer_;
+  std::vector<std::pair<PendingView, Chosen>> started_;
   std::vector<Held> held_;
   std::uint64_t held_bytes_ = 0;
 };
 
-/// The node that it is told of may be starting just now.
-Result<Pool> connect(const Board& board, std::uint32_t first) {
-  ClusterOptions options;
-  options.cluster = kCluster;
-  options.providers = {board.plan.path.get()};
-  options.timeout_ms = kTimeout_ms;
-  const auto until = Clock::now() + std::chrono::milliseconds(2 * kTimeout_ms);
-  for (std::uint32_t owner = first;; ++owner) {
-    auto pool = Pool::connect(board.plan.addresses[owner % board.plan.owners].get(), options);
-    if (pool || !is_expected(pool.error().code) || Clock::now() >= until || board.stop) return pool;
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+/// What the pool counts of retries, as far as the board does not have it yet.
+class Retries {
+ public:
+  Retries(const Pool& pool, RetryPart& part) : pool_(pool), part_(part) {}
+  void publish() {
+    for (const auto& [reason, count] : pool_.local_stats().retries)
+      part_.add(reason, count - std::exchange(published_[reason], count));
   }
-}
+
+ private:
+  const Pool& pool_;
+  RetryPart& part_;
+  std::map<std::string, std::uint64_t> published_;
+};
 
 }  // namespace
 
 Status read(Board& board, std::uint32_t reader, std::uint32_t life) {
-  auto pool = connect(board, reader);
+  auto pool = connect(board, reader, board.plan.path.get());
   if (!pool && board.stop) return {};
   if (!pool) return forward_error(std::move(pool));
   std::vector<std::thread> threads;
@@ -195,7 +234,13 @@ Status read(Board& board, std::uint32_t reader, std::uint32_t life) {
                                     (std::uint64_t{reader} << 16) + thread);
       Reader(board, *pool, board.readers[reader][thread], seed).run();
     });
+  Retries retries(*pool, board.retries[reader]);
+  while (!board.stop) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    retries.publish();
+  }
   for (auto& thread : threads) thread.join();
+  retries.publish();
   return {};
 }
 

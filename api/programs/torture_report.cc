@@ -42,8 +42,10 @@ std::string show(const Report& r) {
                     grouped(per_second(r.accepted(), r.seconds)) + "/s), " +
                     programs::human_bytes(r.bytes) + " compared");
   line("", grouped(r.views) + " views (" + grouped(r.held) + " held and compared again), " +
-               grouped(r.copies) + " copies, " + grouped(r.parts) + " parts");
+               grouped(r.buffers) + " buffers, " + grouped(r.copies) + " copies, " +
+               grouped(r.parts) + " parts");
   line("views by", list(r.views_by_path));
+  line("retries", list(r.retries));
   line("refused", list(r.refused));
   line("owners", grouped(r.sets) + " sets (" + grouped(per_second(r.sets, r.seconds)) + "/s, " +
                      programs::human_bytes(r.set_bytes) + "), " + grouped(r.deletes) +
@@ -67,11 +69,13 @@ std::string json(const std::vector<Report>& reports, const Plan& plan) {
                     {"reads", r.accepted()},
                     {"reads_per_second", per_second(r.accepted(), r.seconds)},
                     {"views", r.views},
+                    {"buffers", r.buffers},
                     {"copies", r.copies},
                     {"parts", r.parts},
                     {"held_views_compared_again", r.held},
                     {"bytes_compared", r.bytes},
                     {"views_by_path", r.views_by_path},
+                    {"retries", r.retries},
                     {"refused", r.refused},
                     {"sets", r.sets},
                     {"set_bytes", r.set_bytes},

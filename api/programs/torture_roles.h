@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include <mempool/result.h>
+#include <mempool/mempool.h>
 
 #include "api/programs/torture_board.h"
 
@@ -22,7 +22,10 @@ inline constexpr const char* kCluster = "torture";
 /// How long one operation may take: pauses are shorter.
 inline constexpr std::uint32_t kTimeout_ms = 5000;
 
-/// What an error of an operation says about the run.
+/// A client of the owner, or of another while that one is not up.
+Result<Pool> connect(const Board& board, std::uint32_t owner, const std::string& path);
+
+/// Whether an operation may fail like this when nothing is wrong.
 inline bool is_expected(Code code) {
   switch (code) {
     case Code::kNotFound:        // deleted

@@ -7,6 +7,7 @@
 #include <optional>
 #include <thread>
 
+#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -15,6 +16,7 @@
 #include "api/programs/torture_blob.h"
 #include "api/programs/torture_process.h"
 #include "api/programs/torture_roles.h"
+#include "transport/address.h"
 #include "transport/provider.h"
 
 namespace mempool::torture {
@@ -33,23 +35,24 @@ volatile std::sig_atomic_t was_interrupted = 0;
 
 /// Ports are fixed, so that an owner comes back as the same node; below the range that port 0 is
 /// served from, so that nobody takes one while its owner is away.
-Result<std::string> free_address(std::uint64_t first) {
+Result<std::string> free_address(const std::string& host, std::uint64_t first) {
   constexpr std::uint64_t kFirst = 20'000;
   constexpr std::uint64_t kCount = 10'000;
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  if (inet_pton(AF_INET, host.c_str(), &address.sin_addr) != 1)
+    return fail(Code::kInvalidArgument, "--host is " + host + ", not an IPv4 address");
   for (std::uint64_t i = 0; i < kCount; ++i) {
     const auto port = static_cast<std::uint16_t>(kFirst + (first + i) % kCount);
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
     address.sin_port = htons(port);
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     const int socket = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (socket < 0) return programs::system_error("no socket");
     const bool is_free =
         bind(socket, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
     close(socket);
-    if (is_free) return "127.0.0.1:" + std::to_string(port);
+    if (is_free) return host + ":" + std::to_string(port);
   }
-  return fail(Code::kLimit, "no port of 127.0.0.1 is free");
+  return fail(Code::kLimit, "no port of " + host + " can be listened on");
 }
 
 /// A process of the run and what it is for.
@@ -152,7 +155,7 @@ Status Run::start_all() {
   if (!mkdtemp(directory.data())) return programs::system_error(directory);
   directory_ = directory;
   for (std::uint32_t i = 0; i < plan_.owners; ++i) {
-    auto address = free_address(static_cast<std::uint64_t>(getpid()) * 61 + i);
+    auto address = free_address(options_.host, static_cast<std::uint64_t>(getpid()) * 61 + i);
     if (!address) return forward_error(std::move(address));
     plan_.addresses[i].set(*address);
     // At once: what it listens on is free for nobody else.
@@ -210,6 +213,7 @@ std::vector<std::string> Run::owner_command(const Actor& actor) const {
                                    kCluster,
                                    "--log-level",
                                    "error"};
+  if (!transport::is_loopback(options_.host)) command.emplace_back("--insecure");
   for (const auto& other : actors_)
     if (other.kind == Actor::Kind::kOwner && other.index != actor.index) {
       command.push_back("--join");
@@ -345,6 +349,7 @@ void Run::tally() {
   for (const auto& reader : board_->readers)
     for (const auto& part : reader) {
       report_.views += part.views.get();
+      report_.buffers += part.buffers.get();
       report_.copies += part.copies.get();
       report_.parts += part.parts.get();
       report_.held += part.held.get();
@@ -360,6 +365,9 @@ void Run::tally() {
       report_.views_by_path[std::string(to_string(static_cast<Path>(i)))] = by_path[i];
   if (by_path[static_cast<std::size_t>(path_of(report_.path))] == 0)
     trouble("no view came by this path");
+  for (const auto& part : board_->retries)
+    for (std::size_t i = 0; i < RetryPart::kReasons; ++i)
+      if (const auto count = part.counts[i].get()) report_.retries[part.names[i].get()] += count;
   for (const auto& part : board_->churners) {
     report_.sets += part.sets.get();
     report_.set_bytes += part.set_bytes.get();

@@ -17,7 +17,8 @@ namespace mempool::torture {
 struct Options {
   std::uint32_t seconds = 15;
   std::vector<std::string> paths;
-  Plan plan;                           // but for the path and the addresses
+  Plan plan;  // but for the path and the addresses
+  std::string host = "127.0.0.1";
   std::uint32_t pause_every_ms = 400;  // on average; 0: never
   std::uint32_t kill_every_ms = 3000;
   std::string mempoold;  // program
@@ -30,6 +31,7 @@ struct Report {
   double seconds = 0;
   // Readers.
   std::uint64_t views = 0;
+  std::uint64_t buffers = 0;
   std::uint64_t copies = 0;
   std::uint64_t parts = 0;
   std::uint64_t held = 0;
@@ -38,6 +40,7 @@ struct Report {
   std::uint64_t lost = 0;
   std::string first_wrong;
   std::map<std::string, std::uint64_t> views_by_path;
+  std::map<std::string, std::uint64_t> retries;  // by reason
   std::map<std::string, std::uint64_t> refused;  // by code
   // Churners.
   std::uint64_t sets = 0;
@@ -54,7 +57,7 @@ struct Report {
   std::uint64_t reader_kills = 0;
   std::vector<std::string> troubles;  // what should not have happened, wrong bytes apart
 
-  std::uint64_t accepted() const { return views + copies + parts; }
+  std::uint64_t accepted() const { return views + buffers + copies + parts; }
   bool well() const { return wrong == 0 && lost == 0 && troubles.empty(); }
 };
 

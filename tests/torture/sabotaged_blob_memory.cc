@@ -1,8 +1,7 @@
 // store/blob_memory.cc, whose quarantine may leave something out: the wait, or the look at the
 // readers' slots.
-#include "store/store_state.h"
-
 #include "sabotage.h"
+#include "store/store_state.h"
 
 namespace mempool::sabotage {
 
@@ -28,5 +27,8 @@ struct HastyQuarantine {
 
 }  // namespace mempool::sabotage
 
-#define quarantine sabotage::HastyQuarantine{quarantine}
+#define quarantine            \
+  sabotage::HastyQuarantine { \
+    quarantine                \
+  }
 #include "store/blob_memory.cc"

@@ -1,8 +1,7 @@
-// transport/verification.cc, whose verdict may leave something out. docs/one-sided-reads.md says what
-// goes wrong without it.
-#include "transport/verification.h"
-
+// transport/verification.cc, whose verdict may leave something out. docs/one-sided-reads.md says
+// what goes wrong without it.
 #include "sabotage.h"
+#include "transport/verification.h"
 
 #define verify whole_verify
 #include "transport/verification.cc"
