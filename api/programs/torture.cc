@@ -3,12 +3,15 @@
 // Exit status: 0 nothing was wrong, 1 something was (or it could not begin), 2 wrong usage.
 #include <csignal>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <random>
 
 #include <CLI/CLI.hpp>
+#include <unistd.h>
 
 #include "api/programs/command_line.h"
+#include "api/programs/configuration.h"
 #include "api/programs/torture_report.h"
 #include "api/programs/torture_roles.h"
 #include "api/programs/torture_run.h"
@@ -44,41 +47,29 @@ std::vector<std::string> all_paths(const std::string& host) {
   return paths;
 }
 
-void add_options(CLI::App& app, Options& options, bool& as_json) {
+void declare(programs::Configuration& to, Options& options) {
   auto& plan = options.plan;
-  app.add_option("--seconds", options.seconds, "how long, on each path")
-      ->check(CLI::PositiveNumber);
-  app.add_option("--path", options.paths,
-                 "the ways to read: shared, files, a provider's name (verbs, net, tcp, sockets), "
-                 "push; default: all that are present, one after the other")
-      ->delimiter(',')
-      ->type_name("NAME[,NAME]")
-      ->default_str("");
-  app.add_option("--host", options.host,
-                 "the address that nodes serve at; verbs needs its device's")
-      ->type_name("IPV4");
-  app.add_option("--seed", plan.seed, "of everything that is left to chance; default: a random one")
-      ->default_str("");
-  app.add_option("--owners", plan.owners, "nodes, each with a process that sets and deletes")
-      ->check(CLI::Range(1U, torture::kMaxOwners));
-  app.add_option("--readers", plan.readers, "processes that read")
-      ->check(CLI::Range(1U, torture::kMaxReaders));
-  app.add_option("--threads", plan.threads, "of each reader")
-      ->check(CLI::Range(1U, torture::kMaxThreads));
-  programs::add_size(app, "--smallest", plan.smallest, "the smallest blobs");
-  programs::add_size(app, "--largest", plan.largest, "the largest blobs");
-  programs::add_size(app, "--max-memsize", plan.max_memsize, "memory of a node; more is stored");
-  app.add_option("--read-window-ms", plan.read_window_ms, "of the nodes");
-  app.add_option("--quarantine-ms", plan.quarantine_ms, "of the nodes");
-  app.add_option("--pause-every-ms", options.pause_every_ms,
-                 "how often a node or a reader is stopped for a while, on average; 0: never");
-  app.add_option("--kill-every-ms", options.kill_every_ms,
-                 "how often a node or a reader is killed and started again; 0: never");
-  app.add_option("--spill-dir", options.spill_root, "where the nodes' files go")->type_name("DIR");
-  app.add_option("--mempoold", options.mempoold, "default: the one beside this program")
-      ->type_name("PATH")
-      ->default_str("");
-  app.add_flag("--json", as_json, "report as JSON");
+  to.number("seconds", options.seconds, 1, "S", "how long, on each path");
+  to.list("path", options.paths, "NAME[,NAME]",
+          "the ways to read: shared, files, a provider's name (verbs, net, tcp, sockets), push; "
+          "default: all that are present, one after the other");
+  to.number("seed", plan.seed, 0, "N", "of all that is left to chance; default: a random one");
+  to.text("host", options.host, "IPV4",
+          "the address that nodes serve at; verbs needs its device's");
+  to.number("owners", plan.owners, 1, "N", "nodes, each with a process that sets and deletes");
+  to.number("readers", plan.readers, 1, "N", "processes that read");
+  to.number("threads", plan.threads, 1, "N", "of each reader");
+  to.size("smallest", plan.smallest, "the smallest blobs");
+  to.size("largest", plan.largest, "the largest blobs");
+  to.size("max-memsize", plan.max_memsize, "memory of a node; more is stored");
+  to.number("read-window-ms", plan.read_window_ms, 0, "MS", "of the nodes");
+  to.number("quarantine-ms", plan.quarantine_ms, 1, "MS", "of the nodes");
+  to.number("pause-every-ms", options.pause_every_ms, 0, "MS",
+            "how often a node or a reader is stopped for a while, on average; 0: never");
+  to.number("kill-every-ms", options.kill_every_ms, 0, "MS",
+            "how often a node or a reader is killed and started again; 0: never");
+  to.text("spill-dir", options.spill_root, "DIR", "where the nodes' files go");
+  to.text("mempoold", options.mempoold, "PATH", "default: the one beside this program");
 }
 
 void add_role(CLI::App& app, Role& role) {
@@ -108,7 +99,14 @@ Options defaults() {
 }
 
 Status check(Options& options) {
-  if (options.plan.smallest == 0 || options.plan.smallest > options.plan.largest)
+  const auto& plan = options.plan;
+  if (plan.owners > torture::kMaxOwners || plan.readers > torture::kMaxReaders ||
+      plan.threads > torture::kMaxThreads)
+    return fail(Code::kInvalidArgument, "at most " + std::to_string(torture::kMaxOwners) +
+                                            " owners and " + std::to_string(torture::kMaxReaders) +
+                                            " readers with " +
+                                            std::to_string(torture::kMaxThreads) + " threads each");
+  if (plan.smallest == 0 || plan.smallest > plan.largest)
     return fail(Code::kInvalidArgument, "--smallest must be 1 or more, and at most --largest");
   if (options.paths.empty()) options.paths = all_paths(options.host);
   for (const auto& path : options.paths) {
@@ -122,6 +120,15 @@ Status check(Options& options) {
   return {};
 }
 
+/// The nodes that it starts are configured by their flags alone.
+void forget_configuration() {
+  std::vector<std::string> names;
+  for (char** at = environ; *at; ++at)
+    if (std::string_view(*at).starts_with("MEMPOOL_"))
+      names.emplace_back(*at, std::strcspn(*at, "="));
+  for (const auto& name : names) unsetenv(name.c_str());
+}
+
 int play(const Role& role) {
   auto board = torture::SharedBoard::of_descriptor(role.board);
   if (!board) return programs::failed(kProgram, board.error());
@@ -133,9 +140,7 @@ int play(const Role& role) {
 
 int torture_all(const Options& options, bool as_json) {
   for (const int number : {SIGINT, SIGTERM}) std::signal(number, [](int) { torture::interrupt(); });
-  if (!as_json)
-    std::printf("seed %llu, %u s on each path\n",
-                static_cast<unsigned long long>(options.plan.seed), options.seconds);
+  if (!as_json) std::printf("seed %u, %u s on each path\n", options.plan.seed, options.seconds);
   std::vector<torture::Report> reports;
   bool well = true;
   for (const auto& path : options.paths) {
@@ -155,6 +160,8 @@ int torture_all(const Options& options, bool as_json) {
 
 int main(int argc, char** argv) {
   auto options = defaults();
+  programs::Configuration configuration;
+  declare(configuration, options);
   bool as_json = false;
   Role role;
   CLI::App app{
@@ -162,16 +169,14 @@ int main(int argc, char** argv) {
       "kills the processes that do, and compares every byte that is read. Exit status 0: nothing "
       "was wrong."};
   app.name(kProgram);
-  app.option_defaults()->always_capture_default();
-  add_options(app, options, as_json);
+  configuration.offer(app, {"seconds", "path", "seed", "host", "owners", "readers", "threads",
+                            "smallest", "largest", "max-memsize", "read-window-ms", "quarantine-ms",
+                            "pause-every-ms", "kill-every-ms", "spill-dir", "mempoold"});
+  app.add_flag("--json", as_json, "report as JSON");
   add_role(app, role);
-  // Without a word on the command line it does what its name says.
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
-  }
+  if (const auto status = programs::parse(app, configuration, argc, argv)) return *status;
   if (!role.name.empty()) return play(role);
   if (auto fine = check(options); !fine) return programs::failed(kProgram, fine.error());
+  forget_configuration();
   return torture_all(options, as_json);
 }

@@ -36,7 +36,7 @@ struct Text {
 /// What a run does: written before the others start.
 struct Plan {
   Text<32> path;
-  std::uint64_t seed = 0;
+  std::uint32_t seed = 0;
   std::uint32_t owners = 0;
   std::uint32_t readers = 0;
   std::uint32_t threads = 0;  // of a reader

@@ -7,10 +7,10 @@
 
 namespace mempool::sabotage {
 
-/// MEMPOOL_SABOTAGE: "quarantine", "slots", "generation" or "elapsed"; without it nothing is left
+/// TORTURE_LEAVES_OUT: "quarantine", "slots", "generation" or "elapsed"; without it nothing is left
 /// out.
 inline bool leaves_out(std::string_view ingredient) {
-  static const char* const chosen = std::getenv("MEMPOOL_SABOTAGE");
+  static const char* const chosen = std::getenv("TORTURE_LEAVES_OUT");
   return chosen != nullptr && chosen == ingredient;
 }
 
