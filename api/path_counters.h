@@ -1,4 +1,5 @@
-// How many gets took which path in this process. Lock-free: the hot path counts here.
+// How many gets took which path in this process, and what held them up. Lock-free: the hot path
+// counts here.
 #pragma once
 
 #include <array>
@@ -20,12 +21,26 @@ inline std::string path_name(Path path, const transport::Provider* provider = nu
   return provider ? name + " (" + std::string(provider->name) + ")" : name;
 }
 
+/// Why a read of an owner's memory was not accepted at once.
+enum class Retry : std::uint8_t { kRejected, kLate, kFailed, kNotInMemory };
+
 class PathCounters {
  public:
   void count(Path path, const transport::Provider* provider, std::uint64_t bytes) noexcept {
     Counter& counter = counters_[slot(path, provider)];
     counter.gets.fetch_add(1, std::memory_order_relaxed);
     counter.bytes.fetch_add(bytes, std::memory_order_relaxed);
+  }
+
+  void count(Retry reason) noexcept {
+    retries_[static_cast<std::size_t>(reason)].fetch_add(1, std::memory_order_relaxed);
+  }
+
+  std::map<std::string, std::uint64_t> retries() const {
+    std::map<std::string, std::uint64_t> all;
+    for (std::size_t i = 0; i < kRetryNames.size(); ++i)
+      if (const auto count = retries_[i].load()) all[kRetryNames[i]] = count;
+    return all;
   }
 
   /// Gets in process that are counted elsewhere, where a lock is held anyway. Before the first get;
@@ -56,6 +71,8 @@ class PathCounters {
 
  private:
   static constexpr std::size_t kMaxProviders = 8;
+  static constexpr std::array<const char*, 4> kRetryNames{"rejected", "late", "failed",
+                                                          "not in memory"};
   struct Counter {
     std::atomic<std::uint64_t> gets{0};
     std::atomic<std::uint64_t> bytes{0};
@@ -67,6 +84,7 @@ class PathCounters {
   }
 
   std::array<Counter, kPathCount + kMaxProviders> counters_;
+  std::array<std::atomic<std::uint64_t>, kRetryNames.size()> retries_{};
   std::function<PathStats()> in_process_;
 };
 

@@ -183,6 +183,7 @@ Result<Stats> Pool::stats(std::uint64_t node) {
 Stats Pool::local_stats() const {
   Stats stats;
   stats.gets_by_path = core_->counters().snapshot();
+  stats.retries = core_->counters().retries();
   return stats;
 }
 

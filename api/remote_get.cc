@@ -58,9 +58,12 @@ Result<RemoteGet::Place> RemoteGet::at_hints(Attempt attempt) {
     if (readable(hint)) {
       auto verdict = attempt(hint);
       if (verdict && *verdict == Verdict::kAccepted) return Place::kMemory;
+      cluster_.counters().count(verdict ? Retry::kRejected : Retry::kFailed);
       const auto code = verdict ? Code::kOk : verdict.error().code;
       if (code == Code::kTimeout || code == Code::kUnavailable) return Place::kElsewhere;
       if (!verdict) return forward_error(std::move(verdict));
+    } else if (hint.generation == 0) {
+      cluster_.counters().count(Retry::kNotInMemory);
     }
     if (tries == kLocateTries) return Place::kElsewhere;
     auto located = locate();
@@ -113,6 +116,7 @@ View RemoteGet::buffered_view() {
 
 Result<Verdict> RemoteGet::judge(Result<transport::Peer::Outcome> outcome) {
   if (outcome) {
+    if (outcome->late) cluster_.counters().count(Retry::kLate);
     provider_ = outcome->provider;
     path_ = PathCounters::one_sided(*provider_);
     return outcome->verdict;
@@ -160,7 +164,10 @@ Result<View> RemoteGet::finish() {
   if (!started_) return view();
   auto verdict = judge(peer_->finish(std::move(*started_), read_timeout()));
   started_.reset();
-  if (!verdict || *verdict != Verdict::kAccepted) return view();
+  if (!verdict || *verdict != Verdict::kAccepted) {
+    cluster_.counters().count(verdict ? Retry::kRejected : Retry::kFailed);
+    return view();
+  }
   count(ref_.length);
   return buffered_view();
 }

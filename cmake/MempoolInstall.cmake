@@ -1,4 +1,4 @@
-# What `cmake --install` puts where: the public headers, the two libraries, the two programs, and what
+# What `cmake --install` puts where: the public headers, the two libraries, the programs, and what
 # find_package(Mempool) and pkg-config read. The tree may be moved after it is installed.
 include(CMakePackageConfigHelpers)
 
@@ -19,11 +19,12 @@ add_library(mempool::client ALIAS mempool-client)
 add_library(mempool::mempool ALIAS mempool)
 
 file(RELATIVE_PATH from_bin_to_lib ${CMAKE_INSTALL_FULL_BINDIR} ${CMAKE_INSTALL_FULL_LIBDIR})
-set_target_properties(mempoold mempool-cli PROPERTIES INSTALL_RPATH "$ORIGIN/${from_bin_to_lib}")
+set_target_properties(mempoold mempool-cli mempool-torture
+  PROPERTIES INSTALL_RPATH "$ORIGIN/${from_bin_to_lib}")
 
 install(TARGETS mempool-client mempool EXPORT MempoolTargets
         LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
-install(TARGETS mempoold mempool-cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(TARGETS mempoold mempool-cli mempool-torture RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 # detail/ is shared by the layers and no public header includes it.
 install(DIRECTORY ${CMAKE_SOURCE_DIR}/api/include/mempool DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
         FILES_MATCHING PATTERN "*.h" PATTERN detail EXCLUDE)

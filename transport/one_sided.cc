@@ -69,6 +69,7 @@ Result<Verdict> VerifiedRead::finish(std::chrono::milliseconds timeout) {
     const auto verdict =
         verify(header(), blob_.expected, Evidence::of_one_read(took, blob_.window));
     if (verdict != Verdict::kReadHeaderAgain) return verdict;
+    late_ = true;
   } else if (auto read = finish_payload(timeout); !read) {
     return forward_error(std::move(read));
   }

@@ -37,6 +37,8 @@ class VerifiedRead {
                                     std::uint64_t bytes, const Buffer& into);
   /// Accepted or Rejected; the bytes of a rejected read are undefined. `timeout` is for each part.
   Result<Verdict> finish(std::chrono::milliseconds timeout);
+  /// Whether it was too slow for rule (i); after finish().
+  bool late() const { return late_; }
 
  private:
   VerifiedRead(Fabric& fabric, const RemoteBlob& blob, std::uint64_t offset, std::uint64_t bytes,
@@ -53,6 +55,7 @@ class VerifiedRead {
   Buffer into_;
   std::chrono::nanoseconds begin_{0};  // before the first read was posted
   PendingRead first_;
+  bool late_ = false;
 };
 
 }  // namespace mempool::transport

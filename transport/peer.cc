@@ -140,7 +140,7 @@ Result<Peer::Outcome> Peer::finish(Read read, std::chrono::milliseconds timeout)
   const Route* route = read.route_;
   if (verdict) {
     route->timeouts_in_a_row.store(0, std::memory_order_relaxed);
-    return Outcome{*verdict, &route->fabric->provider()};
+    return Outcome{*verdict, &route->fabric->provider(), read.read_.late()};
   }
   // One read that stands still may be a peer that sleeps; several are a path that leads nowhere.
   const auto code = verdict.error().code;

@@ -60,10 +60,11 @@ class Peer {
   /// Unavailable when no provider works (any more).
   Result<Read> start(const DRef& ref, const LocationHint& hint, std::uint64_t offset,
                      std::uint64_t bytes, const Buffer& into);
-  /// Tells which provider was used.
+  /// Tells which provider was used, and whether the header was read again because it was slow.
   struct Outcome {
     Verdict verdict;
     const Provider* provider;
+    bool late;
   };
   Result<Outcome> finish(Read read, std::chrono::milliseconds timeout);
   /// Both, by the next provider where one fails.

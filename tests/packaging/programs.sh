@@ -16,7 +16,7 @@ cleanup() {
 trap cleanup EXIT
 
 installed=$(cd "$prefix/$LIBDIR" && pwd -P)
-for program in mempoold mempool; do
+for program in mempoold mempool mempool-torture; do
   found=$(ldd "$prefix/bin/$program" | awk '/libmempool-client/ {print $3}')
   if [[ $(readlink -f "$found") != "$installed/libmempool-client.so.$version" ]]; then
     echo "$program takes libmempool-client from ${found:-nowhere}, not from $installed" >&2

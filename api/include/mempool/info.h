@@ -64,6 +64,9 @@ struct Stats {
   std::uint64_t requests_served = 0;              // messages of peers, without reports of recency
   std::uint64_t recency_reports = 0;  // messages of peers that tell what they read without asking
   std::uint64_t sessions = 0;         // open ones
+  // Why reads of other nodes' memory were not accepted at once: "rejected" (other bytes are there),
+  // "late" (the header was read again), "failed" (the provider), "not in memory". In local_stats().
+  std::map<std::string, std::uint64_t> retries;
   std::uint64_t rss_bytes = 0;
 };
 
