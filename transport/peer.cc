@@ -129,8 +129,7 @@ Result<Peer::Read> Peer::start(const DRef& ref, const LocationHint& hint, std::u
                           std::chrono::milliseconds(hello().read_window_ms)};
     auto read = VerifiedRead::start(*route->fabric, blob, offset, bytes, into);
     if (read) return Read(route, std::move(*read));
-    if (read.error().code != Code::kUnavailable || !alive())
-      return forward_error(std::move(read));
+    if (read.error().code != Code::kUnavailable || !alive()) return forward_error(std::move(read));
     give_up(route, read.error());
   }
 }
