@@ -194,7 +194,7 @@ TEST_F(UsageTest, NobodyThere) {
   const auto ran = run_cli("no-such-host.invalid:7700", {"--timeout-ms", "2000", "nodes"});
   EXPECT_EQ(ran.status, 1);
   EXPECT_THAT(ran.err, HasSubstr("no-such-host.invalid"));
-  EXPECT_LT(Clock::now() - begin, 15s);
+  EXPECT_LT(Clock::now() - begin, kPatience);
 }
 
 TEST_F(UsageTest, BothSignalsEndTheDaemonCleanly) {

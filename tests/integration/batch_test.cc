@@ -102,14 +102,14 @@ TEST_P(BatchTest, ABufferIsUsedAgainAndAgain) {
 
 TEST_F(ClusterTest, AStartedGetKeepsItsDeadline) {
   Daemon node(spill_directory("a"));
-  auto client = connect(node, {"net"});
+  auto client = connect(node, {best_tcp_provider()}, 120'000);
   const auto ref = set(client, 1);
   ASSERT_TRUE(holds(client, ref, 1));
   node.pause();
   const auto begin = std::chrono::steady_clock::now();
   auto pending = client.poolget_async(ref, {.timeout_ms = 600});
   EXPECT_EQ(code(pending.wait()), Code::kTimeout);
-  EXPECT_LT(std::chrono::steady_clock::now() - begin, 10s);
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, kPatience) << "the client's own is longer";
   node.resume();
   EXPECT_TRUE(eventually([&] { return client.poolget(ref).has_value(); }));
 }

@@ -411,18 +411,17 @@ TEST_F(HostileTest, FlippedBitsInRequests) {
 
 // ---- a client and its servers ----
 
-/// Short where the client is to run into it; else it would hide the answer of a slow server.
+/// Short where the client is to run into it, long before the server ends its silence; else it would
+/// hide the answer of a slow server.
 std::string timeout_for(const std::string& code) {
   return code == "Timeout" ? "1500" : "10000";
 }
 
-/// The command fails in time, with the code.
+/// The command fails with the code.
 void expect_client_gives_up(const RawServer& server, const std::string& code) {
-  const auto begin = Clock::now();
   const auto ran = run_cli(server.address(), {"--timeout-ms", timeout_for(code), "nodes"});
   EXPECT_EQ(ran.status, 1) << ran.out;
   EXPECT_THAT(ran.err, AllOf(StartsWith("mempool: " + code + ": "), HasSubstr(server.address())));
-  EXPECT_LT(Clock::now() - begin, 15s);
   EXPECT_GE(server.connections(), 1);
 }
 
@@ -555,11 +554,9 @@ void expect_command_fails(const std::function<void(RawPeer&)>& answer, const Wor
   });
   Words all{"--timeout-ms", timeout_for(code)};
   all.insert(all.end(), words.begin(), words.end());
-  const auto begin = Clock::now();
   const auto ran = run_cli(server.address(), all);
   EXPECT_EQ(ran.status, 1) << ran.out;
   EXPECT_THAT(ran.err, StartsWith("mempool: " + code + ": "));
-  EXPECT_LT(Clock::now() - begin, 20s);
 }
 
 TEST(HostileServer, AnswersThatAreNone) {

@@ -127,7 +127,7 @@ TEST_P(FabricTest, WrongKeyIsAnErrorInTimeAndOthersGoOn) {
   const auto refused = reader_->read(wrong, buffer, 0, 64, in(5s));
   EXPECT_TRUE(code(refused) == Code::kUnavailable || code(refused) == Code::kTimeout)
       << message(refused);
-  EXPECT_LT(std::chrono::steady_clock::now() - begin, 10s);
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, 5s + test::kPatience);
 }
 
 TEST_P(FabricTest, DeadPeerIsAnErrorInTime) {
@@ -140,7 +140,7 @@ TEST_P(FabricTest, DeadPeerIsAnErrorInTime) {
   const auto refused = reader_->read(from, buffer, 0, kMiB, in(2s));
   EXPECT_TRUE(code(refused) == Code::kUnavailable || code(refused) == Code::kTimeout)
       << message(refused);
-  EXPECT_LT(std::chrono::steady_clock::now() - begin, 8s);
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, 2s + test::kPatience);
 }
 
 /// What a deadline leaves in flight lands in memory that nobody else is given.
