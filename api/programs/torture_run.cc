@@ -5,6 +5,7 @@
 #include <csignal>
 #include <filesystem>
 #include <optional>
+#include <span>
 #include <thread>
 
 #include <arpa/inet.h>
@@ -28,6 +29,7 @@ using namespace std::chrono_literals;
 
 constexpr auto kStartLimit = 20s;
 constexpr auto kEndLimit = 30s;
+constexpr auto kLeastWait = 2000ms;
 constexpr auto kTick = 2ms;
 constexpr auto kLongPause = 12'000ms;  // longer than a session's lease
 
@@ -105,6 +107,7 @@ class Run {
   Actor* pick(bool owner);
   Clock::time_point next_after(Clock::time_point now, std::uint32_t every_ms);
   void end();
+  void see_end(std::span<Actor> actors);
   void tally();
   void add(std::map<std::string, std::uint64_t>& to, const Refusals& refusals);
   void trouble(std::string what) { report_.troubles.push_back(std::move(what)); }
@@ -304,25 +307,24 @@ void Run::kill_and_restart(Actor& actor) {
 void Run::end() {
   board_->stop = true;
   resume_those_whose_time_has_come(Clock::time_point::max());
-  const auto until = Clock::now() + kEndLimit;
-  const auto left = [&] {
-    return std::max(1ms, std::chrono::ceil<milliseconds>(until - Clock::now()));
-  };
-  const auto see_end = [&](Actor& actor) {
-    if (!actor.process) return;
-    const auto how = actor.process->wait(left());
-    if (!how) {
-      trouble(actor.name() + " (process " + std::to_string(actor.process->pid()) + ") hangs");
-      actor.process->signal(SIGABRT);  // which leaves a core, where cores are allowed
-      actor.process->wait(5s);
-    } else if (*how != kWell)
-      trouble(actor.name() + " " + *how);
-    actor.process->kill();
-  };
   const std::span<Actor> all(actors_);
-  for (auto& actor : all.subspan(plan_.owners)) see_end(actor);
+  see_end(all.subspan(plan_.owners));
   for (auto& owner : all.first(plan_.owners)) owner.process->signal(SIGTERM);
-  for (auto& owner : all.first(plan_.owners)) see_end(owner);
+  see_end(all.first(plan_.owners));
+}
+
+/// All of them together have one limit.
+void Run::see_end(std::span<Actor> actors) {
+  const auto until = Clock::now() + kEndLimit;
+  for (auto& actor : actors) {
+    const auto left = std::chrono::ceil<milliseconds>(until - Clock::now());
+    const auto how = actor.process->wait(std::max(left, kLeastWait));
+    if (how && *how == kWell) continue;
+    trouble(actor.name() + " " + how.value_or("(process " + std::to_string(actor.process->pid()) + ") hangs"));
+    actor.process->signal(SIGABRT);  // which leaves a core, where cores are allowed
+    actor.process->wait(kLeastWait);
+    actor.process->kill();
+  }
 }
 
 /// The one by which views come when nothing is in the way.
