@@ -36,9 +36,14 @@ bool RemoteGet::readable(const LocationHint& hint) const {
   return (peer_->shared() || peer_->provider()) && peer_->plausible(ref_, hint);
 }
 
-/// A fabric that swallows reads must leave time for the owner to send the bytes.
+/// A fabric that swallows reads must leave time for the owner to send the bytes; and many gets that
+/// were started together do not wait one after the other.
 std::chrono::milliseconds RemoteGet::read_timeout() const {
-  return cluster_.timeout(options_.timeout_ms) / 3;
+  const auto third = cluster_.timeout(options_.timeout_ms) / 3;
+  if (deadline_ == Cluster::Clock::time_point{}) return third;
+  using std::chrono::milliseconds;
+  const auto left = std::chrono::ceil<milliseconds>(deadline_ - Cluster::Clock::now());
+  return std::clamp(left, milliseconds(0), third);
 }
 
 void RemoteGet::count(std::uint64_t bytes) {
@@ -121,8 +126,7 @@ Result<Verdict> RemoteGet::judge(Result<transport::Peer::Outcome> outcome) {
     path_ = PathCounters::one_sided(*provider_);
     return outcome->verdict;
   }
-  // Its bytes may still arrive in that buffer.
-  if (outcome.error().code == Code::kTimeout) buffer_ = Buffer();
+  buffer_ = Buffer();  // its bytes may still arrive in that one
   return forward_error(std::move(outcome));
 }
 
@@ -262,7 +266,7 @@ Status RemoteGet::fill(Buffer& into) {
   });
   Status filled;
   if (!place) filled = forward_error(std::move(place));
-  // A timeout has left the buffer to the fabric.
+  // A read that failed has left the buffer to the fabric.
   if (filled) filled = need_buffer(ref_.length);
   if (filled && *place == Place::kElsewhere && !copy_file(0, buffered()))
     filled = push(0, buffered());

@@ -88,6 +88,7 @@ struct Connection::State : std::enable_shared_from_this<Connection::State> {
   std::uint64_t next_id = 1;
   Clock::time_point last_heard{};
   bool ended = false;
+  std::stop_source over;
   std::function<void()> lost;
 };
 
@@ -308,6 +309,7 @@ void Connection::State::end(const Error& why) {
   for (auto& [id, call] : std::exchange(pending, {}))
     if (queue.empty() || queue.front() != call)
       call->finish(tl::unexpected<Error>(Error{why.code, why.message}));
+  over.request_stop();
   if (was_alive && lost) lost();
   lost = nullptr;
 }
@@ -326,6 +328,10 @@ const Hello& Connection::peer() const noexcept {
 
 bool Connection::alive() const noexcept {
   return state_->alive.load(std::memory_order_relaxed);
+}
+
+std::stop_token Connection::ended() const noexcept {
+  return state_->over.get_token();
 }
 
 void Connection::close() noexcept {

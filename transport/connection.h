@@ -13,6 +13,7 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -36,6 +37,8 @@ class Connection {
 
   const Hello& peer() const noexcept;
   bool alive() const noexcept;
+  /// Stops when an established connection has ended: for those who wait by other means.
+  std::stop_token ended() const noexcept;
   void close() noexcept;
 
   class Call {

@@ -98,7 +98,7 @@ class OpenFabric final : public Fabric {
                             std::size_t bytes) override;
 
  private:
-  Status finish(Flight* flight, Clock::time_point deadline) override;
+  Status finish(Flight* flight, Clock::time_point deadline, const std::stop_token& ended) override;
   void leave(Flight* flight) noexcept override;
   bool post(Flight& flight);
   Status open_completion_queue();
@@ -113,7 +113,8 @@ class OpenFabric final : public Fabric {
   void complete(void* context, int error) noexcept;
   ssize_t drain() noexcept;
   void handle(ssize_t count, const fi_cq_entry* entries) noexcept;
-  void await_change(Flight* flight, std::uint32_t seen, Clock::time_point deadline);
+  void await_change(Flight* flight, std::uint32_t seen, Clock::time_point deadline,
+                    const std::stop_token& ended);
   void make_progress();
   void wait_for_completions();
   bool someone_polls();
@@ -377,8 +378,10 @@ ssize_t OpenFabric::drain() noexcept {
   return count;
 }
 
-/// Returns when a read of the flight ended since `seen`, or at the deadline.
-void OpenFabric::await_change(Flight* flight, std::uint32_t seen, Clock::time_point deadline) {
+/// Returns when a read of the flight ended since `seen`, when the peer has ended, or at the
+/// deadline.
+void OpenFabric::await_change(Flight* flight, std::uint32_t seen, Clock::time_point deadline,
+                              const std::stop_token& ended) {
   const auto changed = [&] { return (flight->word.load() & Flight::kBusy) != seen; };
   if (provider_.spin_us > 0) {
     const auto until =
@@ -399,9 +402,13 @@ void OpenFabric::await_change(Flight* flight, std::uint32_t seen, Clock::time_po
     progress_wake_.notify_one();
   }
   {
+    const std::stop_callback wake(ended, [flight] {
+      std::lock_guard lock(flight->mutex);
+      flight->wake.notify_all();
+    });
     std::unique_lock lock(flight->mutex);
     flight->word.fetch_or(Flight::kBlocked);
-    flight->wake.wait_until(lock, deadline, changed);
+    flight->wake.wait_until(lock, deadline, [&] { return changed() || ended.stop_requested(); });
     flight->word.fetch_and(~Flight::kBlocked);
   }
   sleepers_.fetch_sub(1);
@@ -448,21 +455,25 @@ Result<PendingRead> OpenFabric::start(const RemoteRange& from, const Buffer& int
   return PendingRead(*this, flight);
 }
 
-Status OpenFabric::finish(Flight* flight, Clock::time_point deadline) {
+Status OpenFabric::finish(Flight* flight, Clock::time_point deadline,
+                          const std::stop_token& ended) {
   bool late = false;
+  bool alone = false;
   for (;;) {
     const bool full = post(*flight);
     const auto busy = flight->word.load() & Flight::kBusy;
     const bool finished =
         flight->posted == flight->bytes || flight->refused || flight->error.load();
     if (finished && busy == 0) break;
+    alone = ended.stop_requested();
     late = Clock::now() >= deadline;
-    if (late) break;
+    if (alone || late) break;
     // A provider that is still connecting takes no read and gives no completion: look again soon.
-    await_change(flight, busy, full ? std::min(deadline, Clock::now() + 1ms) : deadline);
+    await_change(flight, busy, full ? std::min(deadline, Clock::now() + 1ms) : deadline, ended);
   }
   const int error = flight->refused ? flight->refused : flight->error.load();
   leave(flight);
+  if (alone) return fail(Code::kUnavailable, "the node was lost during a read from its memory");
   if (late)
     return fail(Code::kTimeout,
                 "a read over " + std::string(provider_.name) + " did not end in time");
@@ -529,15 +540,15 @@ PendingRead::~PendingRead() {
   if (flight_) fabric_->leave(flight_);
 }
 
-Status PendingRead::finish(Clock::time_point deadline) {
-  return fabric_->finish(std::exchange(flight_, nullptr), deadline);
+Status PendingRead::finish(Clock::time_point deadline, const std::stop_token& ended) {
+  return fabric_->finish(std::exchange(flight_, nullptr), deadline, ended);
 }
 
 Status Fabric::read(const RemoteRange& from, const Buffer& into, std::size_t at, std::size_t bytes,
-                    Clock::time_point deadline) {
+                    Clock::time_point deadline, const std::stop_token& ended) {
   auto pending = start(from, into, at, bytes);
   if (!pending) return forward_error(std::move(pending));
-  return pending->finish(deadline);
+  return pending->finish(deadline, ended);
 }
 
 Result<std::unique_ptr<Fabric>> Fabric::listen(const Provider& provider, const std::string& host) {

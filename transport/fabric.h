@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -68,9 +69,10 @@ class PendingRead {
   }
   ~PendingRead();
 
-  /// Returns when all of it is there. Once. Timeout: bytes may still arrive, into a buffer that
+  /// Returns when all of it is there. Once. Timeout; Unavailable, also when the peer is known to
+  /// have `ended`: providers do not always tell. Bytes may still arrive then, into a buffer that
   /// nobody uses.
-  Status finish(std::chrono::steady_clock::time_point deadline);
+  Status finish(std::chrono::steady_clock::time_point deadline, const std::stop_token& ended = {});
 
  private:
   Fabric* fabric_ = nullptr;
@@ -99,11 +101,12 @@ class Fabric {
   virtual Result<PendingRead> start(const RemoteRange& from, const Buffer& into, std::size_t at,
                                     std::size_t bytes) = 0;
   Status read(const RemoteRange& from, const Buffer& into, std::size_t at, std::size_t bytes,
-              std::chrono::steady_clock::time_point deadline);
+              std::chrono::steady_clock::time_point deadline, const std::stop_token& ended = {});
 
  private:
   friend class PendingRead;
-  virtual Status finish(Flight* flight, std::chrono::steady_clock::time_point deadline) = 0;
+  virtual Status finish(Flight* flight, std::chrono::steady_clock::time_point deadline,
+                        const std::stop_token& ended) = 0;
   virtual void leave(Flight* flight) noexcept = 0;
 };
 

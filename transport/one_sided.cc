@@ -50,31 +50,34 @@ Result<VerifiedRead> VerifiedRead::start(Fabric& fabric, const RemoteBlob& blob,
   return read;
 }
 
-Status VerifiedRead::finish_payload(std::chrono::milliseconds timeout) {
-  auto status = first_.finish(deadline(timeout));
+Status VerifiedRead::finish_payload(std::chrono::milliseconds timeout,
+                                    const std::stop_token& ended) {
+  auto status = first_.finish(deadline(timeout), ended);
   for (auto done = std::min(kPartBytes, bytes_); status && done < bytes_;) {
     const auto part = std::min(kPartBytes, bytes_ - done);
     auto posted = post_payload(done, part);
     if (!posted) return forward_error(std::move(posted));
-    status = posted->finish(deadline(timeout));
+    status = posted->finish(deadline(timeout), ended);
     done += part;
   }
   return status;
 }
 
-Result<Verdict> VerifiedRead::finish(std::chrono::milliseconds timeout) {
+Result<Verdict> VerifiedRead::finish(std::chrono::milliseconds timeout,
+                                     const std::stop_token& ended) {
   if (whole()) {
-    if (auto read = first_.finish(deadline(timeout)); !read) return forward_error(std::move(read));
+    if (auto read = first_.finish(deadline(timeout), ended); !read)
+      return forward_error(std::move(read));
     const auto took = boot_time() - begin_;  // after the completion was seen
     const auto verdict =
         verify(header(), blob_.expected, Evidence::of_one_read(took, blob_.window));
     if (verdict != Verdict::kReadHeaderAgain) return verdict;
     late_ = true;
-  } else if (auto read = finish_payload(timeout); !read) {
+  } else if (auto read = finish_payload(timeout, ended); !read) {
     return forward_error(std::move(read));
   }
   // Rule (ii): the header as it is now, after all of the payload was read.
-  auto read = fabric_.read(blob_.header, into_, 0, sizeof(BlobHeader), deadline(timeout));
+  auto read = fabric_.read(blob_.header, into_, 0, sizeof(BlobHeader), deadline(timeout), ended);
   if (!read) return forward_error(std::move(read));
   return verify(header(), blob_.expected, Evidence::of_header_read_last());
 }

@@ -11,6 +11,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <stop_token>
 
 #include <mempool/ref.h>
 
@@ -35,8 +36,9 @@ class VerifiedRead {
   /// Posts the first read, and returns. Large ranges are read in parts, by finish().
   static Result<VerifiedRead> start(Fabric& fabric, const RemoteBlob& blob, std::uint64_t offset,
                                     std::uint64_t bytes, const Buffer& into);
-  /// Accepted or Rejected; the bytes of a rejected read are undefined. `timeout` is for each part.
-  Result<Verdict> finish(std::chrono::milliseconds timeout);
+  /// Accepted or Rejected; the bytes of a rejected read are undefined. `timeout` is for each part;
+  /// Unavailable as soon as the owner is known to have `ended`.
+  Result<Verdict> finish(std::chrono::milliseconds timeout, const std::stop_token& ended = {});
   /// Whether it was too slow for rule (i); after finish().
   bool late() const { return late_; }
 
@@ -45,7 +47,7 @@ class VerifiedRead {
                const Buffer& into);
   bool whole() const;
   Result<PendingRead> post_payload(std::uint64_t from, std::uint64_t bytes);
-  Status finish_payload(std::chrono::milliseconds timeout);
+  Status finish_payload(std::chrono::milliseconds timeout, const std::stop_token& ended);
   BlobHeader header() const;
 
   Fabric& fabric_;

@@ -135,16 +135,18 @@ Result<Peer::Read> Peer::start(const DRef& ref, const LocationHint& hint, std::u
 }
 
 Result<Peer::Outcome> Peer::finish(Read read, std::chrono::milliseconds timeout) {
-  auto verdict = read.read_.finish(timeout);
+  auto verdict = read.read_.finish(timeout, session_->ended());
   const Route* route = read.route_;
   if (verdict) {
     route->timeouts_in_a_row.store(0, std::memory_order_relaxed);
     return Outcome{*verdict, &route->fabric->provider(), read.read_.late()};
   }
   // One read that stands still may be a peer that sleeps; several are a path that leads nowhere.
+  // One that nobody had time for says nothing.
   const auto code = verdict.error().code;
-  const bool useless = code == Code::kTimeout ? ++route->timeouts_in_a_row >= kTimeoutsToGiveUp
-                                              : code == Code::kUnavailable && alive();
+  const bool still = code == Code::kTimeout && timeout > timeout.zero();
+  const bool useless = (still && ++route->timeouts_in_a_row >= kTimeoutsToGiveUp) ||
+                       (code == Code::kUnavailable && alive());
   if (useless) give_up(route, verdict.error());
   return forward_error(std::move(verdict));
 }

@@ -114,6 +114,20 @@ TEST_F(ClusterTest, AStartedGetKeepsItsDeadline) {
   EXPECT_TRUE(eventually([&] { return client.poolget(ref).has_value(); }));
 }
 
+TEST_F(ClusterTest, GetsThatWereStartedTogetherKeepTheirDeadline) {
+  Daemon node(spill_directory("a"));
+  auto client = connect(node, {"net"});
+  const std::vector<DRef> refs(32, set(client, 1));
+  ASSERT_TRUE(holds(client, refs[0], 1));
+  node.pause();
+  const auto begin = std::chrono::steady_clock::now();
+  for (const auto& view : client.poolget_all(refs, {.timeout_ms = 1500}))
+    EXPECT_EQ(code(view), Code::kTimeout);
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, 8s);
+  node.resume();
+  EXPECT_TRUE(eventually([&] { return client.poolget(refs[0]).has_value(); }));
+}
+
 TEST(Batch, OfAPrivatePool) {
   TemporaryDirectory directory;
   PoolOptions options;

@@ -157,8 +157,7 @@ TEST_P(FaultTest, ClientKilledInTheMiddleOfAPushedRead) {
 
 TEST_P(FaultTest, OwnerKilledInTheMiddleOfARead) {
   Daemon node(spill_directory("a"), {.arguments = only(), .max_memsize = "512MiB"});
-  constexpr auto kTimeout = 5s;
-  auto client = client_of(node, 5000);
+  auto client = client_of(node, 120'000);
   const auto ref = set(client, 1, 200 * kMiB);
   std::atomic<int> reads{0};
   Code ended = Code::kOk;
@@ -175,12 +174,11 @@ TEST_P(FaultTest, OwnerKilledInTheMiddleOfARead) {
   node.kill9();
   reader.join();
   EXPECT_TRUE(failed_for_want_of_a_peer(ended)) << to_string(ended);
-  // One deadline for what was in flight, one for asking again.
-  EXPECT_LT(Clock::now() - last_start, 2 * kTimeout + kPatience);
+  EXPECT_LT(Clock::now() - last_start, kPatience) << "the end of the session ends its reads";
   const auto begin = Clock::now();
   EXPECT_TRUE(failed_for_want_of_a_peer(code(client.poolget(ref))));
   EXPECT_TRUE(failed_for_want_of_a_peer(code(client.poolset(pattern(10)))));
-  EXPECT_LT(Clock::now() - begin, 2 * kTimeout + kPatience);
+  EXPECT_LT(Clock::now() - begin, kPatience);
 }
 
 TEST_P(FaultTest, OwnerStoppedGivesTimeoutAndGoesOnLater) {

@@ -143,6 +143,21 @@ TEST_P(FabricTest, DeadPeerIsAnErrorInTime) {
   EXPECT_LT(std::chrono::steady_clock::now() - begin, 2s + test::kPatience);
 }
 
+/// Not every provider notices by itself.
+TEST_P(FabricTest, AReadEndsWhenItsPeerIsKnownToHaveEnded) {
+  const auto buffer = must(buffers_.take(kMiB));
+  must(reader_->read(at(0), buffer, 0, kMiB, in(30s)));
+  const RemoteRange from = at(0);
+  region_.reset();
+  owner_.reset();
+  std::stop_source ended;
+  const std::jthread news([&] { ended.request_stop(); });
+  const auto begin = std::chrono::steady_clock::now();
+  const auto refused = reader_->read(from, buffer, 0, kMiB, in(120s), ended.get_token());
+  EXPECT_EQ(code(refused), Code::kUnavailable) << message(refused);
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, test::kPatience);
+}
+
 /// What a deadline leaves in flight lands in memory that nobody else is given.
 TEST_P(FabricTest, BufferIsNotReusedBeforeItsCompletion) {
   constexpr std::size_t kBytes = 8 * kMiB;
