@@ -44,7 +44,13 @@ void Store::State::evict(Entry& entry, Mappings& mappings) {
 }
 
 Store::State::Room Store::State::make_room(std::uint64_t length, Deadline deadline, Error& error) {
-  const std::lock_guard room(room_mutex);
+  const std::unique_lock room(room_mutex, deadline);
+  if (!room) {
+    error = {Code::kTimeout,
+             "others are still making room for their blobs: the disk is slower than "
+             "what is set; try again, or allow more time"};
+    return Room::kFailed;
+  }
   std::vector<std::uint64_t> spare;
   const Room made = make_room_locked(length, deadline, error, spare);
   if (made == Room::kReserved)
@@ -150,8 +156,9 @@ void Store::State::remove_spare_files(const std::vector<std::uint64_t>& spare) {
 
 // The limit has room, but no extent of the arena is long enough: frees up to `bytes` of it in the
 // policy's order, as far as the disk takes them.
-void Store::State::evict_for_extent(std::uint64_t bytes) {
-  const std::lock_guard room(room_mutex);
+void Store::State::evict_for_extent(std::uint64_t bytes, Deadline deadline) {
+  const std::unique_lock room(room_mutex, deadline);
+  if (!room) return;
   const std::uint64_t room_on_disk = disk_room();
   std::vector<std::uint64_t> spare;
   const auto victims = extent_victims(bytes, room_on_disk);

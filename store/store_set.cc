@@ -56,7 +56,7 @@ std::byte* Store::State::allocate_patiently(std::uint64_t bytes, Deadline deadli
     if (evicted || quarantine.spent()) return nullptr;
     evicted = true;
     lock.unlock();
-    evict_for_extent(2 * bytes);
+    evict_for_extent(2 * bytes, deadline);
     lock.lock();
     patience = std::min(deadline, std::chrono::steady_clock::now() + full_wait);
   }

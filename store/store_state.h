@@ -28,6 +28,7 @@
 #include "store/quarantine.h"
 #include "store/store.h"
 #include "store/table_mutex.h"
+#include "store/timed_mutex.h"
 
 namespace mempool::store {
 
@@ -123,7 +124,7 @@ struct Store::State {
   Status spill(std::uint64_t object, std::vector<std::uint64_t>& spare);
   void keep_spare_files(const std::vector<std::uint64_t>& spare);
   void remove_spare_files(const std::vector<std::uint64_t>& spare);
-  void evict_for_extent(std::uint64_t bytes);
+  void evict_for_extent(std::uint64_t bytes, Deadline deadline);
   std::vector<std::uint64_t> extent_victims(std::uint64_t bytes, std::uint64_t disk_room);
   void evict(Entry& entry, Mappings& mappings);
   bool evictable(const Entry& entry) const { return !entry.moving() && !entry.pinned(); }
@@ -190,7 +191,7 @@ struct Store::State {
   Quarantine quarantine;
   std::condition_variable_any quarantine_waits;  // nobody notifies: what it waits for is time
 
-  std::mutex room_mutex;
+  TimedMutex room_mutex;
   std::unique_ptr<Disk> disk;
   std::vector<Region> regions;
   std::unique_ptr<Arena> arena;

@@ -280,6 +280,18 @@ TEST_F(StoreTest, ASetWaitsForTheOnlyVictimsWrite) {
   EXPECT_EQ(disk_->created, 1);
 }
 
+TEST_F(StoreTest, ASetThatQueuesForRoomKeepsItsDeadline) {
+  open(20);
+  set(20, 1);
+  disk_->write_gate.close();
+  auto first = std::async(std::launch::async, [&] { return set(20, 2); });
+  ASSERT_TRUE(disk_->write_gate.wait_for_arrivals(1));
+  EXPECT_EQ(code_of_set(20, {.timeout_ms = 50}), Code::kTimeout);
+  disk_->write_gate.open();
+  EXPECT_TRUE(in_memory(first.get()));
+  EXPECT_EQ(code_of_set(20, {.timeout_ms = 30'000}), Code::kOk);
+}
+
 TEST_F(StoreTest, ADeletedMappedBlobLivesOnInItsView) {
   open(20);
   const auto a = set(10, 1);
