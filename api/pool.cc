@@ -184,6 +184,7 @@ Stats Pool::local_stats() const {
   Stats stats;
   stats.gets_by_path = core_->counters().snapshot();
   stats.retries = core_->counters().retries();
+  if (core_->cluster()) stats.path_changes = core_->cluster()->fabrics().path_changes();
   return stats;
 }
 

@@ -33,7 +33,7 @@ Cluster::Clock::time_point RemoteGet::deadline() {
 }
 
 bool RemoteGet::readable(const LocationHint& hint) const {
-  return (peer_->shared() || peer_->provider()) && peer_->plausible(ref_, hint);
+  return peer_->readable(ref_, hint);
 }
 
 /// A fabric that swallows reads must leave time for the owner to send the bytes; and many gets that

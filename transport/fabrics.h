@@ -4,6 +4,8 @@
 // provider when it first reads over it. Thread safety: every call from any thread.
 #pragma once
 
+#include <atomic>
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -33,6 +35,10 @@ class Fabrics {
   /// A fabric of that provider from which `peer_host` can be reached.
   Result<Fabric*> reach(const Provider& provider, const std::string& peer_host);
 
+  /// Peers that came to be read by another provider than before, in all.
+  std::uint64_t path_changes() const noexcept { return path_changes_.load(); }
+  void count_path_change() noexcept { ++path_changes_; }
+
  private:
   struct Open {
     bool loopback;  // an endpoint at a loopback address reaches nothing else, and the reverse
@@ -47,6 +53,7 @@ class Fabrics {
   const std::vector<const Provider*> allowed_;
   mutable std::mutex mutex_;
   std::vector<Open> open_;
+  std::atomic<std::uint64_t> path_changes_{0};
 };
 
 }  // namespace mempool::transport

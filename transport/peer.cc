@@ -1,7 +1,5 @@
 #include "transport/peer.h"
 
-#include <algorithm>
-
 #include <mempool/detail/blob_header.h>
 
 #include "transport/address.h"
@@ -9,8 +7,6 @@
 
 namespace mempool::transport {
 namespace {
-
-constexpr int kTimeoutsToGiveUp = 3;
 
 Status check_offers(const Hello& hello, const std::string& where) {
   for (const auto& offer : hello.providers)
@@ -35,11 +31,7 @@ Result<std::shared_ptr<Peer>> Peer::connect(IoThread& io, Fabrics& fabrics,
   if (auto checked = check_offers(peer->hello(), host_port); !checked)
     return forward_error(std::move(checked));
   if (paths.shared_memory && !peer->hello().door.empty()) peer->attach(mine, deadline);
-  Status opened;
-  {
-    std::lock_guard lock(peer->mutex_);
-    opened = peer->open_next_route();
-  }
+  auto opened = peer->routes_.open();
   if (!opened && require_rdma) return forward_error(std::move(opened));
   return peer;
 }
@@ -48,9 +40,8 @@ Peer::Peer(std::shared_ptr<Connection> session, IoThread& io, Fabrics& fabrics, 
            bool require_rdma)
     : session_(std::move(session)),
       recency_(io, *session_),
-      fabrics_(fabrics),
       host_(std::move(host)),
-      require_rdma_(require_rdma) {}
+      routes_(fabrics, hello().providers, host_, require_rdma) {}
 
 /// Without it the fabric serves.
 void Peer::attach(const Hello& mine, Clock::time_point deadline) {
@@ -64,41 +55,15 @@ void Peer::attach(const Hello& mine, Clock::time_point deadline) {
 
 Peer::~Peer() {
   session_->close();
-  for (const auto& route : routes_) route->fabric->remove(route->address);
-}
-
-/// Takes the best provider that was not tried yet; without one, the route is null.
-Status Peer::open_next_route() {
-  std::string why = "it offers none that is allowed here";
-  while (next_allowed_ < fabrics_.allowed().size()) {
-    const Provider& provider = *fabrics_.allowed()[next_allowed_++];
-    if (require_rdma_ && !provider.rdma) continue;
-    const auto offer = std::ranges::find(hello().providers, provider.name, &ProviderOffer::name);
-    if (offer == hello().providers.end()) continue;
-    auto fabric = fabrics_.reach(provider, host_);
-    auto address = fabric ? (*fabric)->insert(offer->address)
-                          : Result<FabricAddress>(tl::unexpected(fabric.error()));
-    if (!address) {
-      why = address.error().message;
-      log().warn("no {} to {}: {}", provider.name, host_, why);
-      continue;
-    }
-    routes_.push_back(std::make_unique<Route>(*fabric, *address, *offer));
-    route_ = routes_.back().get();
-    return {};
-  }
-  route_ = nullptr;
-  return fail(Code::kNoProvider, (require_rdma_ ? "RDMA is required, and there is none to "
-                                                : "there is no provider to ") +
-                                     host_ + ": " + why);
 }
 
 const Provider* Peer::provider() const noexcept {
-  const Route* route = route_.load();
-  return route ? &route->fabric->provider() : nullptr;
+  const auto* route = routes_.current();
+  return route ? &route->provider() : nullptr;
 }
 
-bool Peer::plausible(const DRef& ref, const LocationHint& hint) const noexcept {
+bool Peer::readable(const DRef& ref, const LocationHint& hint) const noexcept {
+  if (!shared_ && !routes_.any()) return false;
   const auto& regions = hello().region_bytes;
   if (hint.generation == 0 || hint.region >= regions.size()) return false;
   const auto region = regions[hint.region];
@@ -107,47 +72,33 @@ bool Peer::plausible(const DRef& ref, const LocationHint& hint) const noexcept {
          region - hint.offset - sizeof(BlobHeader) >= ref.length;
 }
 
-void Peer::give_up(const Route* failed, const Error& why) {
-  // Many readers may fail at once: one of them moves on, and the others see where to.
-  std::lock_guard lock(mutex_);
-  if (route_.load() != failed) return;
-  const auto name = failed->fabric->provider().name;
-  (void)open_next_route();
-  const auto* next = provider();
-  log().warn("{} to {} failed ({}); now {}", name, host_, why.message,
-             next ? next->name : "the owner sends the bytes");
-}
-
 Result<Peer::Read> Peer::start(const DRef& ref, const LocationHint& hint, std::uint64_t offset,
                                std::uint64_t bytes, const Buffer& into) {
   for (;;) {
-    const Route* route = route_.load();
+    auto* route = routes_.choose();
     if (!route) return fail(Code::kUnavailable, "no provider reaches " + host_);
     const RemoteBlob blob{{route->address, route->offer.bases[hint.region] + hint.offset,
                            route->offer.keys[hint.region]},
                           {ref.id.object, hint.generation, ref.length},
                           std::chrono::milliseconds(hello().read_window_ms)};
-    auto read = VerifiedRead::start(*route->fabric, blob, offset, bytes, into);
-    if (read) return Read(route, std::move(*read));
+    auto read = VerifiedRead::start(route->fabric, blob, offset, bytes, into);
+    if (read) return Read(*route, std::move(*read));
     if (read.error().code != Code::kUnavailable || !alive()) return forward_error(std::move(read));
-    give_up(route, read.error());
+    routes_.failed(*route, read.error());
   }
 }
 
 Result<Peer::Outcome> Peer::finish(Read read, std::chrono::milliseconds timeout) {
   auto verdict = read.read_.finish(timeout, session_->ended());
-  const Route* route = read.route_;
+  auto& route = *read.route_;
   if (verdict) {
-    route->timeouts_in_a_row.store(0, std::memory_order_relaxed);
-    return Outcome{*verdict, &route->fabric->provider(), read.read_.late()};
+    routes_.worked(route);
+    return Outcome{*verdict, &route.provider(), read.read_.late()};
   }
-  // One read that stands still may be a peer that sleeps; several are a path that leads nowhere.
-  // One that nobody had time for says nothing.
   const auto code = verdict.error().code;
-  const bool still = code == Code::kTimeout && timeout > timeout.zero();
-  const bool useless = (still && ++route->timeouts_in_a_row >= kTimeoutsToGiveUp) ||
-                       (code == Code::kUnavailable && alive());
-  if (useless) give_up(route, verdict.error());
+  if (code == Code::kUnavailable && alive()) routes_.failed(route, verdict.error());
+  // One that nobody had time for says nothing.
+  if (code == Code::kTimeout && timeout > timeout.zero()) routes_.timed_out(route, verdict.error());
   return forward_error(std::move(verdict));
 }
 

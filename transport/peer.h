@@ -1,9 +1,8 @@
 // Peer: this process's link to one node - its session, and the best path to its regions.
 //
-// The path is chosen when the two meet: the first provider, best first, that both have and that
-// opens. When it fails, the next one is taken for the rest of the link's life, which is logged;
-// when none is left, the owner sends the bytes. The memory of a node on this host is mapped when
-// the two meet. Thread safety: every call from any thread. `io` and `fabrics` outlive the peer.
+// The providers to its regions are tried and chosen by Routes; when none works, the owner sends the
+// bytes. The memory of a node on this host is mapped when the two meet. Thread safety: every call
+// from any thread. `io` and `fabrics` outlive the peer.
 #pragma once
 
 #include <atomic>
@@ -15,10 +14,10 @@
 #include <vector>
 
 #include "transport/connection.h"
-#include "transport/fabrics.h"
 #include "transport/hint_cache.h"
 #include "transport/one_sided.h"
 #include "transport/recency_report.h"
+#include "transport/routes.h"
 #include "transport/shared_regions.h"
 
 namespace mempool::transport {
@@ -48,8 +47,9 @@ class Peer {
   void learn(const DRef& ref, const LocationHint& hint) {
     if (hint.generation != this->hint(ref).generation) hints_.learn(ref.id.object, hint);
   }
-  /// Whether the hint can be true: it lies in a region that the peer announced.
-  bool plausible(const DRef& ref, const LocationHint& hint) const noexcept;
+  /// Whether the peer's memory can be read at the hint, and that can be true: it lies in a region
+  /// that the peer announced.
+  bool readable(const DRef& ref, const LocationHint& hint) const noexcept;
 
   /// The blob was read without the owner's knowing: it is told, some time soon.
   void touched(const DRef& ref) noexcept { recency_.note(ref.id.object); }
@@ -72,40 +72,23 @@ class Peer {
                        std::uint64_t bytes, const Buffer& into, std::chrono::milliseconds timeout);
 
  private:
-  struct Route {
-    Fabric* fabric;
-    FabricAddress address;
-    ProviderOffer offer;
-    mutable std::atomic<int> timeouts_in_a_row{0};
-
-    Route(Fabric* opened, FabricAddress inserted, ProviderOffer offered)
-        : fabric(opened), address(inserted), offer(std::move(offered)) {}
-  };
-
   Peer(std::shared_ptr<Connection> session, IoThread& io, Fabrics& fabrics, std::string host,
        bool require_rdma);
   void attach(const Hello& mine, Clock::time_point deadline);
-  Status open_next_route();  // under mutex_
-  void give_up(const Route* failed, const Error& why);
 
   std::shared_ptr<Connection> session_;
   std::shared_ptr<SharedRegions> shared_;
   HintCache hints_;
   RecencyReport recency_;
-  Fabrics& fabrics_;
   const std::string host_;
-  const bool require_rdma_;
-  std::mutex mutex_;              // of the two below
-  std::size_t next_allowed_ = 0;  // providers before it were tried
-  std::vector<std::unique_ptr<Route>> routes_;
-  std::atomic<const Route*> route_{nullptr};
+  Routes routes_;
 };
 
 class Peer::Read {
  private:
   friend class Peer;
-  Read(const Route* route, VerifiedRead read) : route_(route), read_(std::move(read)) {}
-  const Route* route_;
+  Read(Routes::Route& route, VerifiedRead read) : route_(&route), read_(std::move(read)) {}
+  Routes::Route* route_;
   VerifiedRead read_;
 };
 

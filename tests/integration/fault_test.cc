@@ -218,6 +218,27 @@ TEST_P(FaultTest, OwnerStoppedGivesTimeoutAndGoesOnLater) {
   EXPECT_TRUE(holds(client, set(client, 2), 2));
 }
 
+TEST_F(ClusterTest, AProviderThatWasGivenUpIsTakenBack) {
+  Daemon node(spill_directory("a"));
+  auto client = connect(node, {best_tcp_provider()}, 120'000);
+  const auto ref = set(client, 1);
+  ASSERT_TRUE(holds(client, ref, 1));
+  node.pause();
+  EXPECT_TRUE(eventually([&] {
+    (void)client.poolget(ref, {.timeout_ms = 300});
+    return client.local_stats().path_changes == 1;
+  }));
+  node.resume();
+  const auto path = [&] {
+    const auto view = client.poolget(ref);
+    return view ? view->path() : Path::kInProcess;
+  };
+  EXPECT_EQ(path(), Path::kPush);
+  EXPECT_TRUE(eventually([&] { return path() == Path::kTcp; }));
+  EXPECT_EQ(path(), Path::kTcp);
+  EXPECT_EQ(client.local_stats().path_changes, 2U);
+}
+
 TEST_P(FaultTest, OneDeadNodeLeavesTheOthersUsable) {
   Daemon a(spill_directory("a"), only());
   auto arguments = only();

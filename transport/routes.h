@@ -1,0 +1,93 @@
+// Routes: the providers by which one peer's regions can be read, and which of them is in use.
+//
+// The first provider, best first, that both have and that opens is taken when the two meet. One
+// that fails, or that times out several times in a row, is given up for the next best. Now and then
+// a single read tries again one that was given up, and when it comes through that is in use again.
+// Every change is logged and counted. Thread safety: every call from any thread. `fabrics` and
+// `offers` outlive the routes.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "transport/fabrics.h"
+
+namespace mempool::transport {
+
+class Routes {
+ public:
+  class Route;
+
+  Routes(Fabrics& fabrics, std::span<const ProviderOffer> offers, std::string host,
+         bool require_rdma);
+  /// No read is under way any more.
+  ~Routes();
+  Routes(const Routes&) = delete;
+  Routes& operator=(const Routes&) = delete;
+
+  /// NoProvider when none can be had, and why the last one could not.
+  Status open();
+
+  /// The one in use; null when none works.
+  const Route* current() const noexcept { return current_.load(); }
+  /// Whether choose() may have one.
+  bool any() const noexcept { return current() || trial_is_due(); }
+  /// The one for the next read: mostly the one in use. Null when there is none.
+  Route* choose();
+
+  /// How a read over a chosen one went.
+  void worked(Route& route);
+  void timed_out(Route& route, const Error& why);
+  void failed(Route& route, const Error& why);
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  Status open_next();
+  bool use_best();
+  void take_back(Route& route);
+  std::span<const std::unique_ptr<Route>> better_than_current() const;
+  void plan_trial();
+  bool trial_is_due() const noexcept;
+  std::string_view name_of_current() const;
+
+  Fabrics& fabrics_;
+  const std::span<const ProviderOffer> offers_;
+  const std::string host_;
+  const bool require_rdma_;
+  std::atomic<Route*> current_{nullptr};
+  std::atomic<Clock::rep> next_trial_;  // ticks of Clock
+
+  std::mutex mutex_;                            // of all below
+  std::size_t next_allowed_ = 0;                // providers before it were opened, or cannot be
+  std::vector<std::unique_ptr<Route>> routes_;  // best first
+};
+
+class Routes::Route {
+ public:
+  Route(Fabric& opened, FabricAddress inserted, const ProviderOffer& offered)
+      : fabric(opened), address(inserted), offer(offered) {}
+  const Provider& provider() const noexcept { return fabric.provider(); }
+
+  Fabric& fabric;
+  const FabricAddress address;
+  const ProviderOffer& offer;
+
+ private:
+  friend class Routes;
+  void try_later();
+
+  std::atomic<int> timeouts_in_a_row_{0};
+  // Of the routes' mutex:
+  bool given_up_ = false;
+  Clock::time_point again_at_{};
+  std::chrono::milliseconds pause_{0};
+};
+
+}  // namespace mempool::transport
