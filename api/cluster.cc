@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <chrono>
 
+#include <asio/post.hpp>
+
 #include "api/identity.h"
 #include "transport/address.h"
 #include "transport/log.h"
@@ -78,7 +80,7 @@ void Cluster::heard_of(const NodeInfo& node) {
   // What peers say of others is kept, announced and dialled: only what can be an address.
   if (node.id == 0 || node.id == hello_.node) return;
   if (node.address.size() > kMaxAddressBytes || !transport::parse_host_port(node.address)) return;
-  if (membership_->learn(node, false)) wake();
+  if (membership_->learn({node.id, node.address, node.incarnation, false, {}}, false)) wake();
 }
 
 void Cluster::wake() {
@@ -98,19 +100,28 @@ Result<Cluster::PeerPtr> Cluster::link(const std::string& address, Clock::time_p
     if (!slot) slot = std::make_shared<Link>();
     link = slot;
   }
-  std::lock_guard connecting(link->mutex);
+  const auto asked = Clock::now();
+  const std::unique_lock connecting(link->mutex, deadline);
+  if (!connecting) return fail(Code::kTimeout, "others are still connecting to " + address);
   if (link->peer && link->peer->alive()) return link->peer;
   link->peer = nullptr;
-  const auto limit = std::min(deadline, Clock::now() + kConnectTimeout);
-  auto lost = [this, address] {
-    transport::log().info("lost the link to {}", address);
-    membership_->lost(address);
-    wake();
-  };
+  // Those who waited for an attempt that failed do not try once more, each.
+  if (link->failed >= asked) return tl::unexpected(link->failure);
+  auto peer = connect(address, std::min(deadline, Clock::now() + kConnectTimeout));
+  if (peer) {
+    link->peer = *peer;
+  } else {
+    link->failure = peer.error();
+    link->failed = Clock::now();
+  }
+  return peer;
+}
+
+Result<Cluster::PeerPtr> Cluster::connect(const std::string& address, Clock::time_point deadline) {
   Hello hello = hello_;
   if (auto named = name_session(hello); !named) return forward_error(std::move(named));
-  auto peer =
-      Peer::connect(io_, *fabrics_, paths_, options_.require_rdma, address, hello, limit, lost);
+  auto peer = Peer::connect(io_, *fabrics_, paths_, options_.require_rdma, address, hello, deadline,
+                            [this, address] { lost(address); });
   if (!peer) return forward_error(std::move(peer));
   const Hello& theirs = (*peer)->hello();
   if (theirs.cluster != hello_.cluster)
@@ -121,13 +132,39 @@ Result<Cluster::PeerPtr> Cluster::link(const std::string& address, Clock::time_p
   node.address = address;  // the way that works from here
   membership_->learn(node, true);
   for (const auto& other : theirs.members) heard_of(other);
-  link->peer = std::move(*peer);
-  const auto* provider = link->peer->provider();
+  const auto* provider = (*peer)->provider();
   transport::log().info("linked to {} (node {}) over {}", address, id_text(node.id),
                         provider ? provider->name : "the session alone");
   std::lock_guard lock(mutex_);
-  linked_[node.id] = link->peer;
-  return link->peer;
+  if (closing_) return fail(Code::kClosed, "the pool is closing");
+  linked_[node.id] = *peer;
+  return peer;
+}
+
+/// On the I/O thread.
+void Cluster::lost(const std::string& address) {
+  transport::log().info("lost the link to {}", address);
+  membership_->lost(address);
+  wake();
+  asio::post(io_.context(), [this] { drop_dead_peers(); });
+}
+
+/// They hold the memory of nodes of this host that have gone.
+void Cluster::drop_dead_peers() {
+  std::vector<PeerPtr> gone;  // after the locks
+  std::lock_guard lock(mutex_);
+  const auto drop = [&](PeerPtr& peer) {
+    if (!peer || peer->alive()) return false;
+    gone.push_back(std::move(peer));
+    return true;
+  };
+  for (auto linked = linked_.begin(); linked != linked_.end();)
+    linked = drop(linked->second) ? linked_.erase(linked) : std::next(linked);
+  for (const auto& [address, link] : links_) {
+    // Who holds it connects, and drops the old peer itself.
+    const std::unique_lock free(link->mutex, Clock::now());
+    if (free) drop(link->peer);
+  }
 }
 
 Cluster::PeerPtr Cluster::linked(std::uint64_t node) {
@@ -192,17 +229,29 @@ bool Cluster::link_missing() {
   for (const auto& address : addresses) {
     if (address == hello_.address) continue;
     auto peer = link(address, Clock::now() + kConnectTimeout);
-    if (peer) continue;
+    if (peer) {
+      failures_.erase(address);
+      continue;
+    }
     if (peer.error().code == Code::kExists) {  // joined to itself by another name: harmless
       std::lock_guard lock(mutex_);
       std::erase(wanted_, address);
       continue;
     }
     missing = true;
-    transport::log().debug("no link to {}: {}", address, peer.error().to_string());
+    note_failure(address, peer.error());
     if (std::lock_guard lock(mutex_); closing_) return false;
   }
   return missing;
+}
+
+/// Once for each reason that an address has: it is tried again and again.
+void Cluster::note_failure(const std::string& address, const Error& why) {
+  auto& noted = failures_[address];
+  const auto text = why.to_string();
+  if (noted == text) return;
+  noted = text;
+  transport::log().warn("no link to {}: {}", address, text);
 }
 
 void Cluster::maintain() {

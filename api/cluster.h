@@ -17,6 +17,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include <mempool/detail/timed_mutex.h>
 #include <mempool/options.h>
 
 #include "api/membership.h"
@@ -73,14 +74,21 @@ class Cluster {
   PathCounters& counters() noexcept { return counters_; }
 
  private:
+  /// One address; the mutex is held while connecting, so that one thread does.
   struct Link {
-    std::mutex mutex;  // held while connecting, so that one thread does
+    TimedMutex mutex;
     PeerPtr peer;
+    Error failure;  // of the last attempt, which ended then:
+    Clock::time_point failed{};
   };
 
   Result<PeerPtr> link(const std::string& address, Clock::time_point deadline);
+  Result<PeerPtr> connect(const std::string& address, Clock::time_point deadline);
+  void lost(const std::string& address);
+  void drop_dead_peers();
   void maintain();
   bool link_missing();
+  void note_failure(const std::string& address, const Error& why);
   void wake();
 
   const ClusterOptions options_;
@@ -100,6 +108,7 @@ class Cluster {
   bool change_ = false;
   bool closing_ = false;
   std::thread maintainer_;
+  std::map<std::string, std::string> failures_;  // the maintainer's: why there is no link
 };
 
 }  // namespace mempool

@@ -27,7 +27,11 @@ class StaticMembership final : public Membership {
       if (first_hand) *known = node;
       return false;
     }
-    if (members_.size() >= kMaxMembers) return false;  // a hostile peer must not fill memory
+    if (members_.size() >= kMaxMembers) {  // a hostile peer must not fill memory
+      const auto dead = std::ranges::find(members_, false, &NodeInfo::alive);
+      if (dead == members_.end() || !first_hand) return false;
+      members_.erase(dead);
+    }
     members_.push_back(node);
     members_.back().alive = first_hand && node.alive;
     return true;

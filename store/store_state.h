@@ -22,13 +22,13 @@
 #include <vector>
 
 #include <mempool/detail/blob_header.h>
+#include <mempool/detail/timed_mutex.h>
 
 #include "store/arena.h"
 #include "store/blob_table.h"
 #include "store/quarantine.h"
 #include "store/store.h"
 #include "store/table_mutex.h"
-#include "store/timed_mutex.h"
 
 namespace mempool::store {
 

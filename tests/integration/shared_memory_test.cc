@@ -34,6 +34,19 @@ std::string mapping_of(const void* address) {
   return {};
 }
 
+TEST_F(SharedMemoryTest, TheMemoryOfADeadNodeIsGivenBack) {
+  Daemon node(spill_directory("a"));
+  auto client = connect(node);
+  std::optional<View> view = must(client.poolget(set(client, 1)));
+  const void* place = view->data();
+  node.kill9();
+  EXPECT_THAT(mapping_of(place), HasSubstr("memfd:mempool-region")) << "a view holds it";
+  view.reset();
+  EXPECT_TRUE(eventually([&] {
+    return mapping_of(place).find("memfd:mempool-region") == std::string::npos;
+  })) << mapping_of(place);
+}
+
 TEST_F(SharedMemoryTest, C4_GetShowsTheBytesInPlace) {
   Daemon node(spill_directory("a"));
   auto client = connect(node);

@@ -8,7 +8,7 @@
 #include <condition_variable>
 #include <mutex>
 
-namespace mempool::store {
+namespace mempool {
 
 class TimedMutex {
  public:
@@ -31,4 +31,4 @@ class TimedMutex {
   bool taken_ = false;
 };
 
-}  // namespace mempool::store
+}  // namespace mempool
