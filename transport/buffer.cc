@@ -82,20 +82,30 @@ Result<Buffer> BufferPool::take(std::size_t bytes) {
   return Buffer(block);
 }
 
+/// The list keeps what came back last: sizes that nobody asks for any more make room for it.
 void BufferPool::give_back(BufferBlock* block) noexcept {
+  const auto bytes = block->capacity_bytes;
+  if (bytes > kMaxPooledBytes || bytes > state_->idle_limit_bytes) return destroy(block);
+  BufferBlock* dropped = nullptr;
   {
     std::lock_guard lock(state_->mutex);
-    const bool keep = block->capacity_bytes <= kMaxPooledBytes &&
-                      state_->idle_bytes + block->capacity_bytes <= state_->idle_limit_bytes;
-    if (keep) {
-      auto*& head = state_->free[size_class(block->capacity_bytes)];
-      block->next = head;
-      head = block;
-      state_->idle_bytes += block->capacity_bytes;
-      return;
+    const auto own = size_class(bytes);
+    for (std::size_t other = kClasses; other-- > 0;) {
+      auto*& head = state_->free[other];
+      while (other != own && head && state_->idle_bytes + bytes > state_->idle_limit_bytes) {
+        auto* old = std::exchange(head, head->next);
+        state_->idle_bytes -= old->capacity_bytes;
+        old->next = std::exchange(dropped, old);
+      }
+    }
+    if (state_->idle_bytes + bytes <= state_->idle_limit_bytes) {
+      block->next = std::exchange(state_->free[own], block);
+      state_->idle_bytes += bytes;
+    } else {
+      block->next = std::exchange(dropped, block);
     }
   }
-  destroy(block);
+  while (dropped) destroy(std::exchange(dropped, dropped->next));
 }
 
 void BufferPool::trim() noexcept {

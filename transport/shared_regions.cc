@@ -71,7 +71,7 @@ Status receive(int socket, Descriptors& descriptors, std::size_t expected) {
   message.msg_iov = &bytes;
   message.msg_iovlen = 1;
   message.msg_control = control.data();
-  message.msg_controllen = control.size();
+  message.msg_controllen = CMSG_LEN(sizeof descriptors.all);  // without the room for one more
   const auto got = recvmsg(socket, &message, MSG_CMSG_CLOEXEC | MSG_WAITALL);
   const auto* header = CMSG_FIRSTHDR(&message);
   if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS) {

@@ -49,6 +49,16 @@ TEST(BufferPool, WarmTakeGivesTheSameBlock) {
   must(pool.take(1));
 }
 
+TEST(BufferPool, SizesThatNobodyAsksForMakeRoom) {
+  BufferPool pool(64 * 1024);
+  {
+    std::vector<Buffer> small;
+    for (int i = 0; i < 16; ++i) small.push_back(must(pool.take(4096)));
+  }
+  BufferBlock* block = must(pool.take(32 * 1024)).block();
+  EXPECT_EQ(must(pool.take(32 * 1024)).block(), block) << "the list is full of small ones";
+}
+
 TEST(BufferPool, RefusesWhatTheSystemCannotGive) {
   BufferPool pool;
   for (std::size_t bytes :

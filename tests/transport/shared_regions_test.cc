@@ -407,6 +407,8 @@ TEST_F(SharedRegionsTest, WhatIsNotANodesMemoryIsNotMapped) {
   EXPECT_EQ(refused(good, {}), Code::kProtocol) << "nothing";
   EXPECT_EQ(refused(good, {page->descriptor()}), Code::kProtocol) << "no region";
   EXPECT_EQ(refused(good, std::vector<int>(100, region)), Code::kProtocol) << "too many";
+  EXPECT_EQ(refused(good, std::vector<int>(kMaxRegionsHandedOver + 2, region)), Code::kProtocol)
+      << "one too many";
   EXPECT_EQ(
       refused({.magic = 1, .regions = 1, .slots = kHazardSlots}, {page->descriptor(), region}),
       Code::kProtocol);
