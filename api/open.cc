@@ -8,6 +8,7 @@
 #include "api/shared_pins.h"
 #include "transport/address.h"
 #include "transport/listener.h"
+#include "transport/log.h"
 
 namespace mempool {
 namespace {
@@ -53,8 +54,12 @@ Status StoringPool::expose(const PoolOptions& options, const std::string& host) 
   auto& fabrics = cluster_->fabrics();
   std::vector<std::span<std::byte>> regions;
   for (const auto& region : node_->regions()) regions.push_back(region.bytes());
-  const bool by_name = !options.providers.empty();
-  if (auto open = fabrics.listen(host, regions, by_name); !open) return open;
+  const bool automatic = cluster_->paths().automatic;
+  if (auto open = fabrics.listen(host, regions, !automatic); !open) return open;
+  if (automatic && fabrics.listening().empty())
+    transport::log().warn(
+        "no fabric provider works on this machine: readers on other hosts are sent "
+        "the bytes (see mempool doctor)");
   if (options.require_rdma && !fabrics.listening_with_rdma())
     return fail(Code::kNoProvider, "RDMA is required, and no provider that has it could be opened");
   return {};

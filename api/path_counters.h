@@ -66,6 +66,7 @@ class PathCounters {
   }
 
   static Path one_sided(const transport::Provider& provider) {
+    if (!provider.has_hosts) return Path::kSharedMemory;
     return provider.rdma ? Path::kRdma : Path::kTcp;
   }
 

@@ -104,8 +104,11 @@ Result<DRef> Remote::set_in_parts(Peer& peer, std::span<const std::byte> bytes,
                        bytes.subspan(at, std::min(Transfer::kPartBytes, bytes.size() - at)), {}))
       break;
   auto sent = transfer.finish();
+  if (!sent) {
+    (void)peer.session().start(commit);  // drops the draft
+    return forward_error(std::move(sent));
+  }
   auto reply = peer.session().call(commit, Cluster::Clock::now() + timeout);
-  if (!sent) return forward_error(std::move(sent));
   if (!reply) return forward_error(std::move(reply));
   return reply->ref;
 }

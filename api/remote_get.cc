@@ -57,11 +57,12 @@ void RemoteGet::count(std::uint64_t bytes) {
 /// Tries the hint, and then what the owner says. An attempt that fails for want of a path leads
 /// elsewhere, as does a blob that is not in memory.
 template <class Attempt>
-Result<RemoteGet::Place> RemoteGet::at_hints(Attempt attempt) {
+Result<RemoteGet::Place> RemoteGet::at_hints(Attempt attempt, First first) {
   LocationHint hint = peer_->hint(ref_);
   for (int tries = 0;; ++tries) {
-    if (readable(hint)) {
-      auto verdict = attempt(hint);
+    if (first || readable(hint)) {
+      auto verdict = first ? std::move(*first) : attempt(hint);
+      first.reset();
       if (verdict && *verdict == Verdict::kAccepted) return Place::kMemory;
       cluster_.counters().count(verdict ? Retry::kRejected : Retry::kFailed);
       const auto code = verdict ? Code::kOk : verdict.error().code;
@@ -103,7 +104,8 @@ Result<LocationHint> RemoteGet::locate() {
 /// Room for a payload behind kHeaderRoomBytes. A length from outside must not wrap here.
 Status RemoteGet::need_buffer(std::uint64_t payload_bytes) {
   if (buffer_) return {};
-  const auto room = std::min<std::uint64_t>(payload_bytes, transport::BufferPool::kMaxBytes);
+  const auto wanted = std::max(payload_bytes, least_room_bytes_);
+  const auto room = std::min<std::uint64_t>(wanted, transport::BufferPool::kMaxBytes);
   auto buffer = cluster_.buffers().take(kHeaderRoomBytes + room);
   if (!buffer) return forward_error(std::move(buffer));
   buffer_ = std::move(*buffer);
@@ -168,12 +170,9 @@ Result<View> RemoteGet::finish() {
   if (!started_) return view();
   auto verdict = judge(peer_->finish(std::move(*started_), read_timeout()));
   started_.reset();
-  if (!verdict || *verdict != Verdict::kAccepted) {
-    cluster_.counters().count(verdict ? Retry::kRejected : Retry::kFailed);
-    return view();
-  }
-  count(ref_.length);
-  return buffered_view();
+  const bool timed_out = !verdict && verdict.error().code == Code::kTimeout;
+  if (timed_out && Cluster::Clock::now() >= deadline()) return forward_error(std::move(verdict));
+  return view(std::move(verdict));
 }
 
 // ---- the blob's file ----
@@ -225,8 +224,8 @@ Status RemoteGet::push(std::uint64_t offset, std::span<std::byte> out) {
 
 // ---- all of it ----
 
-Result<View> RemoteGet::view() {
-  auto place = at_hints([&](const LocationHint& hint) { return look(hint); });
+Result<View> RemoteGet::view(First first) {
+  auto place = at_hints([&](const LocationHint& hint) { return look(hint); }, std::move(first));
   if (!place) return forward_error(std::move(place));
   std::optional<View> view;
   if (*place == Place::kMemory) {
@@ -261,6 +260,7 @@ Status RemoteGet::copy(std::uint64_t offset, std::span<std::byte> out) {
 
 Status RemoteGet::fill(Buffer& into) {
   buffer_ = std::move(into);
+  least_room_bytes_ = buffer_.capacity_bytes() - kHeaderRoomBytes;
   auto place = at_hints([&](const LocationHint& hint) -> Result<Verdict> {
     return peer_->shared() ? shared_copy(hint, 0, buffered()) : fabric_read(hint, 0, ref_.length);
   });

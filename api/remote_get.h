@@ -26,10 +26,10 @@ class RemoteGet {
   RemoteGet(Cluster& cluster, Cluster::PeerPtr peer, const DRef& ref, const GetOptions& options);
 
   /// All of the bytes, in place or in a buffer of the pool's.
-  Result<View> view();
+  Result<View> view() { return view(std::nullopt); }
   /// A part of them, to where the caller wants it.
   Status copy(std::uint64_t offset, std::span<std::byte> out);
-  /// All of them, to a buffer that has room; after a timeout it is another one.
+  /// All of them, to a buffer that has room; another one of its size after a read that failed.
   Status fill(transport::Buffer& into);
 
   /// Posts the one-sided read of a blob that a hint leads to; what else there is to do is left to
@@ -39,9 +39,12 @@ class RemoteGet {
 
  private:
   enum class Place { kMemory, kElsewhere };
+  /// How a read went that was posted before.
+  using First = std::optional<Result<transport::Verdict>>;
 
+  Result<View> view(First first);
   template <class Attempt>
-  Result<Place> at_hints(Attempt attempt);
+  Result<Place> at_hints(Attempt attempt, First first = std::nullopt);
   Result<transport::Verdict> fabric_read(const LocationHint& hint, std::uint64_t offset,
                                          std::uint64_t bytes);
   Result<transport::Verdict> look(const LocationHint& hint);
@@ -70,6 +73,7 @@ class RemoteGet {
   const GetOptions options_;
   Cluster::Clock::time_point deadline_{};  // see deadline()
   transport::Buffer buffer_;
+  std::uint64_t least_room_bytes_ = 0;  // of the buffer that takes its place
   std::optional<transport::Peer::Read> started_;
   View in_place_;
   // What the owner's last answer named, when the blob is in a file only.

@@ -135,8 +135,8 @@ std::optional<Reply> ServedSession::handle_at_once(const Request& request) {
   const auto object = request.blob.object;
   if (request.op == Op::kLocate) {
     auto located = node_.locate(object, !request.peek);
-    if (located && located->file && located->reads_from_file >= kReadsToPromote)
-      return std::nullopt;
+    const bool often = located && located->file && located->reads_from_file >= kReadsToPromote;
+    if (often && server_.begin_promotion()) return std::nullopt;
     return reply_with_location(std::move(located));
   }
   if (request.op == Op::kInspect)
@@ -216,6 +216,10 @@ Reply ServedSession::touch(const Request& request) {
 /// A spilled blob that is read again and again: from memory it is read without the node's doing.
 /// That there is no room for it there is no error here.
 Reply ServedSession::locate(const Request& request) {
+  struct End {
+    Server& server;
+    ~End() { server.end_promotion(); }
+  } const end{server_};
   (void)node_.prefetch({request.blob, 0, {}});
   return reply_with_location(node_.locate(request.blob.object, !request.peek));
 }
@@ -236,11 +240,25 @@ Reply ServedSession::read_part(const Request& request) {
 
 // ---- sets ----
 
+/// What is left of the peer's time when its request's turn comes, less some for the answer's way:
+/// who sets must hear of a failure before it gives up.
+Result<std::uint32_t> time_left_ms(const Request& request) {
+  if (request.timeout_ms == 0) return 0;  // the node's own
+  using std::chrono::milliseconds;
+  const milliseconds given(request.timeout_ms - request.timeout_ms / 8);
+  const auto left =
+      std::chrono::ceil<milliseconds>(request.received + given - std::chrono::steady_clock::now());
+  if (left.count() > 0) return static_cast<std::uint32_t>(left.count());
+  return fail(Code::kTimeout, "the node was too busy to store the blob in time");
+}
+
 Reply ServedSession::set(const Request& request) {
   if (request.length != request.payload.size())
     return error_reply({Code::kProtocol, "a set carried another length than it said"});
   SetOptions options = request.options;
-  options.timeout_ms = request.timeout_ms;
+  const auto left_ms = time_left_ms(request);
+  if (!left_ms) return error_reply(left_ms.error());
+  options.timeout_ms = *left_ms;
   return reply_with(node_.set(request.payload, options), [](Reply& r, DRef ref) { r.ref = ref; });
 }
 
@@ -251,7 +269,9 @@ Reply ServedSession::set_begin(const Request& request) {
       return error_reply({Code::kLimit, "a session may send " + std::to_string(kMaxDrafts) +
                                             " large blobs at once"});
   }
-  auto draft = node_.begin(request.length, request.options, request.timeout_ms);
+  const auto left_ms = time_left_ms(request);
+  if (!left_ms) return error_reply(left_ms.error());
+  auto draft = node_.begin(request.length, request.options, *left_ms);
   if (!draft) return error_reply(draft.error());
   auto begun = std::shared_ptr<Upload>(new Upload{{}, std::move(*draft), request.length, {}});
   std::lock_guard lock(mutex_);
@@ -309,6 +329,13 @@ Server::Server(Node& node, Cluster& cluster, std::unique_ptr<transport::Listener
       self_{cluster.hello().node, cluster.hello().address, cluster.hello().incarnation, true,
             cluster.fabrics().listening()} {
   listener_->serve(*this);
+}
+
+bool Server::begin_promotion() noexcept {
+  constexpr int kAtOnce = 2;
+  if (++promotions_ <= kAtOnce) return true;
+  --promotions_;
+  return false;
 }
 
 void Server::close() {

@@ -2,6 +2,7 @@
 // Node.
 #pragma once
 
+#include <atomic>
 #include <memory>
 
 #include "api/cluster.h"
@@ -26,12 +27,18 @@ class Server final : public transport::Service {
   Result<Stats> stats();
   const NodeInfo& self() const noexcept { return self_; }
 
+  /// One blob more may be loaded because peers read it often: few at a time, so that workers are
+  /// left for everybody else. Ends with end_promotion().
+  bool begin_promotion() noexcept;
+  void end_promotion() noexcept { --promotions_; }
+
  private:
   Node& node_;
   Cluster& cluster_;
   std::unique_ptr<transport::Listener> listener_;
   const std::shared_ptr<transport::RegionDoor> door_;  // sessions dismiss themselves there
   const NodeInfo self_;
+  std::atomic<int> promotions_{0};
 };
 
 }  // namespace mempool

@@ -44,8 +44,10 @@ class Transfer {
     std::size_t expected_bytes;
   };
 
+  /// After an error the others are given up: their deadline has passed.
   void collect() {
-    auto reply = parts_.front().call.wait(transport::Clock::now() + timeout_);
+    const auto patience = status_ ? timeout_ : std::chrono::milliseconds(0);
+    auto reply = parts_.front().call.wait(transport::Clock::now() + patience);
     if (!reply && status_) status_ = tl::unexpected(reply.error());
     if (reply && reply->payload_bytes != parts_.front().expected_bytes && status_)
       status_ = fail(Code::kProtocol, "the owner sent fewer bytes than were asked for");

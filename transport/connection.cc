@@ -24,11 +24,25 @@ namespace mempool::transport {
 
 using asio::ip::tcp;
 
+namespace {
+
+/// How much longer than its deadline a caller waits for the socket to be done with its memory,
+/// before the connection is closed to get it back.
+constexpr auto kGrace = std::chrono::milliseconds(250);
+
+/// Operations that leave something behind which only their reply names.
+bool stores(Op op) {
+  return op == Op::kSet || op == Op::kSetCommit;
+}
+
+}  // namespace
+
 /// One request under way. Its memory is touched only by the I/O thread until `done`.
 struct Connection::Call::State {
   Outgoing frame{{}, {}};
   std::vector<std::byte> kept;  // a payload that is no caller's
   std::uint64_t id = 0;
+  Op op = Op::kPing;
   std::span<std::byte> into;
   std::shared_ptr<Connection::State> connection;
 
@@ -36,7 +50,7 @@ struct Connection::Call::State {
   std::condition_variable finished;
   bool done = false;
   // Of the I/O thread:
-  bool abandoned = false;              // its caller's deadline passed
+  bool abandoned = false;              // its caller's deadline passed, and it may be gone
   bool sent = false;                   // the socket is done with the frame
   std::optional<Result<Reply>> early;  // an answer that came before that
   Result<Reply> result = fail(Code::kUnavailable, "not sent");
@@ -68,12 +82,16 @@ struct Connection::State : std::enable_shared_from_this<Connection::State> {
   asio::awaitable<Status> exchange_hellos(const Hello& mine);
   asio::awaitable<void> receive();
   asio::awaitable<Status> receive_reply(std::vector<std::byte>& scratch);
+  void undo(const Reply& reply);
+  void tell(Request request);
   asio::awaitable<void> keep_alive();
   void send(const CallPtr& call, Request request, std::span<const std::byte> payload);
   void enqueue(CallPtr call);
   void write_next();
   void abandon(const CallPtr& call);
-  void end(const Error& why);
+  bool in_use(const CallPtr& call) const;
+  Status timeout() const;
+  void end(const Error& why, bool peer_gone = true);
 
   asio::io_context& io;
   const std::string address;
@@ -88,7 +106,7 @@ struct Connection::State : std::enable_shared_from_this<Connection::State> {
   std::uint64_t next_id = 1;
   Clock::time_point last_heard{};
   bool ended = false;
-  std::stop_source over;
+  std::stop_source over;  // the peer is gone
   std::function<void()> lost;
 };
 
@@ -206,12 +224,18 @@ asio::awaitable<Status> Connection::State::receive_reply(std::vector<std::byte>&
     last_heard = Clock::now();
   }
   if (!call) co_return Status{};
+  if (call->abandoned && reply->code == Code::kOk && stores(call->op)) undo(*reply);
   if (reply->code == Code::kOk) {
     call->answer(std::move(*reply));
   } else {
     call->answer(fail(reply->code, std::move(reply->message)));
   }
   co_return Status{};
+}
+
+/// A blob was stored after its caller had been told that it was not.
+void Connection::State::undo(const Reply& reply) {
+  tell({.op = Op::kDelete, .blob = reply.ref.id});
 }
 
 asio::awaitable<void> Connection::State::receive() {
@@ -242,12 +266,19 @@ asio::awaitable<void> Connection::State::keep_alive() {
       end({Code::kUnavailable, address + " has not answered for its whole lease"});
       co_return;
     }
-    auto ping = std::make_shared<Call::State>();
-    Request request;
-    ping->id = request.id = next_id++;
-    ping->frame = Outgoing(encode(request), {});
-    enqueue(std::move(ping));
+    try {
+      tell({});
+    } catch (const std::exception&) {  // out of memory; the next one may go
+    }
   }
+}
+
+/// A request whose answer nobody waits for.
+void Connection::State::tell(Request request) {
+  auto call = std::make_shared<Call::State>();
+  call->id = request.id = next_id++;
+  call->frame = Outgoing(encode(request), {});
+  enqueue(std::move(call));
 }
 
 // ---- sending ----
@@ -277,27 +308,41 @@ void Connection::State::write_next() {
                       }
                       sent->sent = true;
                       if (sent->early) sent->finish(std::move(*sent->early));
+                      if (sent->abandoned) sent->finish(forward_error(self->timeout()));
                       if (!self->queue.empty()) self->write_next();
                     });
 }
 
-/// A caller gave up. Memory that the socket is using comes back only with the socket.
-void Connection::State::abandon(const CallPtr& call) {
-  const auto timeout = [&] {
-    return fail(Code::kTimeout, "no answer from " + address + " in time");
-  };
-  const bool in_use = receiving == call || (!queue.empty() && queue.front() == call);
-  if (in_use) {
-    call->abandoned = true;
-    end({Code::kUnavailable, "the connection to " + address + " stood still and was closed"});
-    return;
-  }
-  pending.erase(call->id);
-  std::erase(queue, call);
-  call->finish(timeout());
+Status Connection::State::timeout() const {
+  return fail(Code::kTimeout, "no answer from " + address + " in time");
 }
 
-void Connection::State::end(const Error& why) {
+/// The socket reads from or writes to the caller's memory.
+bool Connection::State::in_use(const CallPtr& call) const {
+  return receiving == call || (!queue.empty() && queue.front() == call);
+}
+
+/// A caller gave up. Memory that the socket is using comes back when it is done with it: very soon,
+/// or only with the socket.
+void Connection::State::abandon(const CallPtr& call) {
+  call->abandoned = true;
+  if (in_use(call)) {
+    auto grace = std::make_shared<asio::steady_timer>(io, kGrace);
+    grace->async_wait([self = shared_from_this(), call, grace](const asio::error_code&) {
+      if (!self->in_use(call)) return;
+      const auto why = "the connection to " + self->address + " stood still and was closed";
+      self->end({Code::kUnavailable, why}, /*peer_gone=*/false);
+    });
+    return;
+  }
+  // What it stores and was sent is remembered until the answer comes.
+  if (!call->sent || !stores(call->op)) pending.erase(call->id);
+  std::erase(queue, call);
+  call->finish(forward_error(timeout()));
+}
+
+/// One-sided reads go on when only this connection stands still.
+void Connection::State::end(const Error& why, bool peer_gone) {
   if (ended) return;
   ended = true;
   const bool was_alive = alive.exchange(false);
@@ -309,7 +354,7 @@ void Connection::State::end(const Error& why) {
   for (auto& [id, call] : std::exchange(pending, {}))
     if (queue.empty() || queue.front() != call)
       call->finish(tl::unexpected<Error>(Error{why.code, why.message}));
-  over.request_stop();
+  if (peer_gone) over.request_stop();
   if (was_alive && lost) lost();
   lost = nullptr;
 }
@@ -336,7 +381,7 @@ std::stop_token Connection::ended() const noexcept {
 
 void Connection::close() noexcept {
   asio::post(state_->io, [state = state_] {
-    state->end({Code::kClosed, "the connection was closed"});
+    state->end({Code::kClosed, "the connection was closed"}, /*peer_gone=*/false);
   });
 }
 
@@ -344,6 +389,8 @@ void Connection::close() noexcept {
 void Connection::State::send(const CallPtr& call, Request request,
                              std::span<const std::byte> payload) {
   call->id = request.id = next_id++;
+  call->op = request.op;
+  if (auto fits = check(request); !fits) return call->finish(forward_error(std::move(fits)));
   try {
     call->frame = Outgoing(encode(request), payload);
     enqueue(call);

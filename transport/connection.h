@@ -37,7 +37,8 @@ class Connection {
 
   const Hello& peer() const noexcept;
   bool alive() const noexcept;
-  /// Stops when an established connection has ended: for those who wait by other means.
+  /// Stops when the peer is gone, as far as an established connection tells: for those who wait for
+  /// it by other means.
   std::stop_token ended() const noexcept;
   void close() noexcept;
 

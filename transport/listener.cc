@@ -15,6 +15,7 @@
 #include <asio/thread_pool.hpp>
 #include <asio/write.hpp>
 
+#include "transport/accept_loop.h"
 #include "transport/connection.h"
 #include "transport/io_thread.h"
 #include "transport/stream.h"
@@ -46,7 +47,7 @@ struct Listener::State : std::enable_shared_from_this<Listener::State> {
   explicit State(IoThread& thread)
       : io(thread.context()), acceptor(io), sweep(io), workers(kWorkers) {}
 
-  asio::awaitable<void> accept();
+  asio::awaitable<void> accept_one();
   asio::awaitable<void> drop_silent_peers();
   void end();
 
@@ -191,6 +192,7 @@ Session::Sending Session::answer(const Request& request, Make make) {
 
 void Session::dispatch(std::shared_ptr<Request> request) {
   ++in_flight_;
+  request->received = Clock::now();
   if (request->op == Op::kTouch) {
     ++listener_->recency_reports;
   } else if (request->op != Op::kPing) {
@@ -242,30 +244,20 @@ void Session::write_next() {
 
 // ---- the listener ----
 
-asio::awaitable<void> Listener::State::accept() {
-  auto self = shared_from_this();
-  while (!closed) {
-    asio::error_code error;
-    tcp::socket socket(io);
-    co_await acceptor.async_accept(socket, asio::redirect_error(asio::use_awaitable, error));
-    if (closed) co_return;
-    if (error) {
-      // Out of descriptors, most likely: wait instead of spinning.
-      asio::steady_timer pause(io, std::chrono::milliseconds(100));
-      co_await pause.async_wait(asio::redirect_error(asio::use_awaitable, error));
-      continue;
-    }
-    if (session_count.load() >= Listener::kMaxSessions) continue;  // hangs up
-    socket.set_option(tcp::no_delay(true), error);
-    auto session =
-        std::shared_ptr<Session>(new Session(self, std::move(socket)), [state = self](Session* s) {
-          delete s;
-          --state->session_count;
-        });
-    ++session_count;
-    sessions.insert(session);
-    asio::co_spawn(io, session->run(), asio::detached);
-  }
+asio::awaitable<void> Listener::State::accept_one() {
+  tcp::socket socket(io);
+  co_await acceptor.async_accept(socket, asio::use_awaitable);
+  if (closed || session_count.load() >= Listener::kMaxSessions) co_return;  // hangs up
+  asio::error_code ignored;
+  socket.set_option(tcp::no_delay(true), ignored);
+  auto session = std::shared_ptr<Session>(new Session(shared_from_this(), std::move(socket)),
+                                          [state = shared_from_this()](Session* s) {
+                                            delete s;
+                                            --state->session_count;
+                                          });
+  ++session_count;
+  sessions.insert(session);
+  asio::co_spawn(io, session->run(), asio::detached);
 }
 
 asio::awaitable<void> Listener::State::drop_silent_peers() {
@@ -317,7 +309,7 @@ const HostPort& Listener::where() const noexcept {
 
 void Listener::serve(Service& service) {
   state_->service = &service;
-  asio::co_spawn(state_->io, state_->accept(), asio::detached);
+  asio::co_spawn(state_->io, accept_until_closed(state_), asio::detached);
   asio::co_spawn(state_->io, state_->drop_silent_peers(), asio::detached);
 }
 

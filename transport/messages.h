@@ -1,6 +1,7 @@
 // The messages of the control connection as plain values. wire.h turns them into bytes and back.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -84,7 +85,9 @@ struct Request {
   std::uint32_t timeout_ms = 0;
   SetOptions options;
   FileRef file;
-  std::vector<std::byte> payload;  // filled on the receiving side only
+  // Filled on the receiving side only.
+  std::vector<std::byte> payload;
+  std::chrono::steady_clock::time_point received{};
 };
 
 struct Reply {

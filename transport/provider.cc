@@ -105,6 +105,7 @@ Result<AllowedPaths> choose_paths(std::vector<std::string> asked, bool require_r
   const bool automatic = std::erase(asked, "auto") > 0 || asked.empty();
   const auto is_asked = [&](std::string_view name) { return std::erase(asked, name) > 0; };
   AllowedPaths paths;
+  paths.automatic = automatic;
   paths.shared_memory = (is_asked(kSharedMemoryName) || automatic) && !require_rdma;
   paths.mapped_files = (is_asked(kMappedFilesName) || automatic) && !require_rdma;
   is_asked(kPushName);

@@ -50,6 +50,7 @@ struct AllowedPaths {
   bool shared_memory = false;              // of owners on this host
   bool mapped_files = false;               // of owners whose spill files this process sees
   std::vector<const Provider*> providers;  // best first
+  bool automatic = false;                  // all that work; else each of them has to
 };
 
 /// Names that stand beside those of providers where a user says which paths are allowed.

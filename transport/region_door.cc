@@ -19,6 +19,7 @@
 #include <sys/random.h>
 #include <sys/socket.h>
 
+#include "transport/accept_loop.h"
 #include "transport/io_thread.h"
 #include "transport/log.h"
 
@@ -78,7 +79,7 @@ struct RegionDoor::State : std::enable_shared_from_this<RegionDoor::State> {
         pages(hazard_pages),
         acceptor(io) {}
 
-  asio::awaitable<void> accept();
+  asio::awaitable<void> accept_one();
   asio::awaitable<void> serve(std::shared_ptr<Reader> reader);
   asio::awaitable<bool> let_in(std::shared_ptr<Reader> reader);
   /// Once for each session.
@@ -100,24 +101,13 @@ struct RegionDoor::State : std::enable_shared_from_this<RegionDoor::State> {
   std::set<SessionId> sessions;
 };
 
-asio::awaitable<void> RegionDoor::State::accept() {
-  auto self = shared_from_this();
-  while (!closed) {
-    asio::error_code error;
-    stream_protocol::socket socket(io);
-    co_await acceptor.async_accept(socket, asio::redirect_error(asio::use_awaitable, error));
-    if (closed) co_return;
-    if (error) {
-      // Out of descriptors, most likely: wait instead of spinning.
-      asio::steady_timer pause(io, std::chrono::milliseconds(100));
-      co_await pause.async_wait(asio::redirect_error(asio::use_awaitable, error));
-      continue;
-    }
-    if (readers.size() >= kMaxReaders) continue;  // hangs up
-    auto reader = std::make_shared<Reader>(std::move(socket), io);
-    readers.insert(reader);
-    asio::co_spawn(io, serve(reader), asio::detached);
-  }
+asio::awaitable<void> RegionDoor::State::accept_one() {
+  stream_protocol::socket socket(io);
+  co_await acceptor.async_accept(socket, asio::use_awaitable);
+  if (closed || readers.size() >= kMaxReaders) co_return;  // hangs up
+  auto reader = std::make_shared<Reader>(std::move(socket), io);
+  readers.insert(reader);
+  asio::co_spawn(io, serve(reader), asio::detached);
 }
 
 /// The request is answered; false: the reader is not let in.
@@ -184,7 +174,7 @@ Result<std::unique_ptr<RegionDoor>> RegionDoor::open(IoThread& io, std::vector<i
   if (!error) state->acceptor.bind(endpoint, error);
   if (!error) state->acceptor.listen(stream_protocol::acceptor::max_listen_connections, error);
   if (error) return fail(Code::kIo, "no socket for readers on this host: " + error.message());
-  asio::co_spawn(io.context(), state->accept(), asio::detached);
+  asio::co_spawn(io.context(), accept_until_closed(state), asio::detached);
   return std::unique_ptr<RegionDoor>(new RegionDoor(std::move(state)));
 }
 

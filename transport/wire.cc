@@ -270,6 +270,14 @@ std::vector<std::byte> encode(const Hello& h) {
                                   h.read_window_ms, h.quarantine_ms, h.lease_ms, members, door));
 }
 
+Status check(const Request& r) {
+  for (const std::string* text : {&r.options.type_name, &r.file.path})
+    if (text->size() > kMaxTextBytes)
+      return fail(Code::kInvalidArgument, "a type name or path of " + std::to_string(text->size()) +
+                                              " bytes is longer than a request takes");
+  return {};
+}
+
 std::vector<std::byte> encode(const Request& r) {
   FlatBufferBuilder b(256);
   const auto type_name = b.CreateString(r.options.type_name);

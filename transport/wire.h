@@ -12,6 +12,9 @@
 
 namespace mempool::transport {
 
+/// InvalidArgument: a text in it is longer than decoders take.
+Status check(const Request& request);
+
 std::vector<std::byte> encode(const Hello& hello);
 std::vector<std::byte> encode(const Request& request);
 std::vector<std::byte> encode(const Reply& reply);

@@ -218,6 +218,68 @@ TEST_P(FaultTest, OwnerStoppedGivesTimeoutAndGoesOnLater) {
   EXPECT_TRUE(holds(client, set(client, 2), 2));
 }
 
+/// C9: whoever was told that nothing was stored has no reference to delete it by.
+TEST_P(FaultTest, ASetThatCameTooLateLeavesNothing) {
+  Daemon node(spill_directory("a"), only());
+  auto client = client_of(node, 120'000);
+  expect_empty(client, node);
+  node.pause();
+  EXPECT_EQ(code(client.poolset(pattern(1000), {.timeout_ms = 300})), Code::kTimeout);
+  EXPECT_EQ(code(client.poolset(pattern(5 * kMiB), {.timeout_ms = 300})), Code::kTimeout);
+  node.resume();
+  auto other = client_of(node, 30'000);
+  EXPECT_TRUE(eventually([&] {
+    const auto stats = store_stats(other);
+    return stats.blobs == 0 && stats.payload_bytes == 0;
+  }));
+  // What came late has been answered before this, by the same connection.
+  must(client.pooldelete(set(client, 1)));
+  expect_empty(other, node);
+}
+
+TEST_P(FaultTest, OnesDeadlineIsNobodyElsesTrouble) {
+  Daemon node(spill_directory("a"), only());
+  auto client = client_of(node, 30'000);
+  const auto ref = set(client, 1);
+  std::atomic<bool> stop{false};
+  std::thread impatient([&] {
+    const auto bytes = pattern(kMiB);
+    while (!stop) (void)client.poolset(bytes, {.timeout_ms = 1});
+  });
+  int failed = 0;
+  for (int i = 0; i < 500; ++i) failed += !client.poolget(ref);
+  stop = true;
+  impatient.join();
+  EXPECT_EQ(failed, 0);
+}
+
+TEST_P(FaultTest, AReadThatFailsLeavesABufferOfThatSize) {
+  Daemon node(spill_directory("a"), only());
+  auto client = client_of(node, 30'000);
+  const auto ref = set(client, 1);
+  auto buffer = must(client.buffer(2 * kMiB));
+  must(client.poolget(ref, buffer));
+  node.pause();
+  (void)client.poolget(ref, buffer, {.timeout_ms = 600});
+  node.resume();
+  EXPECT_GE(buffer.bytes().size(), 2 * kMiB);
+  EXPECT_TRUE(eventually([&] { return client.poolget(ref, buffer).has_value(); }));
+  EXPECT_TRUE(same(buffer.bytes().first(kMiB), pattern(kMiB, 1)));
+}
+
+TEST_P(FaultTest, ATextThatIsTooLongIsRefusedHere) {
+  Daemon node(spill_directory("a"), only());
+  auto client = client_of(node, 30'000);
+  const auto ref = set(client, 1);
+  SetOptions options;
+  options.type_name.assign(70'000, 'x');
+  EXPECT_EQ(code(client.poolset(pattern(10), options)), Code::kInvalidArgument);
+  options.type_name.resize(2000);
+  EXPECT_EQ(code(client.poolset(pattern(10), options)), Code::kInvalidArgument);
+  EXPECT_TRUE(holds(client, ref, 1));
+  EXPECT_EQ(must(client.stats()).sessions, 1U) << "the connection is the one of before";
+}
+
 TEST_F(ClusterTest, AProviderThatWasGivenUpIsTakenBack) {
   Daemon node(spill_directory("a"));
   auto client = connect(node, {best_tcp_provider()}, 120'000);

@@ -51,8 +51,8 @@ class Pool {
   Result<View> poolget(const DRef& ref, const GetOptions& options = {});
 
   /// Brings the bytes to a Buffer of this pool's that has room for them; else InvalidArgument.
-  /// After a Timeout `into` may be another Buffer, because bytes may still arrive in the one
-  /// before.
+  /// Afterwards `into` may be another Buffer of its size: bytes may still arrive in the one before
+  /// when a read failed.
   Status poolget(const DRef& ref, Buffer& into, const GetOptions& options = {});
   /// A Buffer of at least `bytes` bytes.
   Result<Buffer> buffer(std::size_t bytes);
