@@ -19,7 +19,8 @@ namespace {
 
 constexpr auto kConnectTimeout = 3s;
 constexpr auto kRetryEvery = 1s;
-constexpr std::size_t kMaxAddressBytes = 262;  // a DNS name, a colon and a port
+constexpr Cluster::Clock::duration kLongestPause = 8s;  // between two tries of one address
+constexpr std::size_t kMaxAddressBytes = 262;           // a DNS name, a colon and a port
 
 NodeInfo introduction(const Hello& hello) {
   NodeInfo node{hello.node, hello.address, hello.incarnation, true, {}};
@@ -228,6 +229,11 @@ bool Cluster::link_missing() {
   bool missing = false;
   for (const auto& address : addresses) {
     if (address == hello_.address) continue;
+    const auto failure = failures_.find(address);
+    if (failure != failures_.end() && Clock::now() < failure->second.again) {
+      missing = true;
+      continue;
+    }
     auto peer = link(address, Clock::now() + kConnectTimeout);
     if (peer) {
       failures_.erase(address);
@@ -245,12 +251,14 @@ bool Cluster::link_missing() {
   return missing;
 }
 
-/// Once for each reason that an address has: it is tried again and again.
+/// It is tried again, less and less often, and each new reason is logged once.
 void Cluster::note_failure(const std::string& address, const Error& why) {
-  auto& noted = failures_[address];
+  auto& failure = failures_[address];
+  failure.pause = std::clamp(2 * failure.pause, Clock::duration(kRetryEvery), kLongestPause);
+  failure.again = Clock::now() + failure.pause;
   const auto text = why.to_string();
-  if (noted == text) return;
-  noted = text;
+  if (failure.why == text) return;
+  failure.why = text;
   transport::log().warn("no link to {}: {}", address, text);
 }
 

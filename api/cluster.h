@@ -108,7 +108,14 @@ class Cluster {
   bool change_ = false;
   bool closing_ = false;
   std::thread maintainer_;
-  std::map<std::string, std::string> failures_;  // the maintainer's: why there is no link
+
+  /// Why there is no link to an address; the maintainer's.
+  struct Failure {
+    std::string why;
+    Clock::duration pause{0};
+    Clock::time_point again{};
+  };
+  std::map<std::string, Failure> failures_;
 };
 
 }  // namespace mempool

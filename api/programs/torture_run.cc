@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "api/path_counters.h"
 #include "api/programs/system_error.h"
 #include "api/programs/torture_blob.h"
 #include "api/programs/torture_process.h"
@@ -320,7 +321,8 @@ void Run::see_end(std::span<Actor> actors) {
     const auto left = std::chrono::ceil<milliseconds>(until - Clock::now());
     const auto how = actor.process->wait(std::max(left, kLeastWait));
     if (how && *how == kWell) continue;
-    trouble(actor.name() + " " + how.value_or("(process " + std::to_string(actor.process->pid()) + ") hangs"));
+    trouble(actor.name() + " " +
+            how.value_or("(process " + std::to_string(actor.process->pid()) + ") hangs"));
     actor.process->signal(SIGABRT);  // which leaves a core, where cores are allowed
     actor.process->wait(kLeastWait);
     actor.process->kill();
@@ -332,7 +334,7 @@ Path path_of(const std::string& name) {
   if (name == transport::kSharedMemoryName) return Path::kSharedMemory;
   if (name == transport::kMappedFilesName) return Path::kMappedFile;
   const auto* provider = transport::find_provider(name);
-  return !provider ? Path::kPush : provider->rdma ? Path::kRdma : Path::kTcp;
+  return provider ? PathCounters::one_sided(*provider) : Path::kPush;
 }
 
 void Run::add(std::map<std::string, std::uint64_t>& to, const Refusals& refusals) {

@@ -42,7 +42,8 @@ struct StoreStats {
   std::uint64_t disk_bytes = 0;     // of spill files, headers included
   std::uint64_t max_disksize = 0;   // 0: what the disk has
   std::uint64_t spilled_bytes = 0;  // payload ever written by eviction
-  std::uint64_t hits = 0;           // gets and locates answered from memory
+  std::uint64_t hits = 0;           // gets and locates answered from memory; not those
+                                    // of readers who read it themselves
   std::uint64_t misses = 0;         // those that needed a file, or found nothing
   std::uint64_t evictions = 0;
   std::uint64_t fragmentation_evictions = 0;
