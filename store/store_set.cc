@@ -31,7 +31,8 @@ void Store::State::unreserve(std::uint64_t length) {
 }
 
 // Memory when the arena has no extent, or the quarantine holds more than it should: waits for the
-// quarantine, then evicts, then waits for what was evicted. nullptr: the blob has to go elsewhere.
+// quarantine, then evicts, then waits for what was evicted. nullptr: the blob has to go elsewhere,
+// at once if it is readers who hold too much, for as long as they like.
 std::byte* Store::State::allocate_patiently(std::uint64_t bytes, Deadline deadline) {
   // One full wait gives back all that was in quarantine at its start.
   const auto full_wait =
@@ -46,7 +47,7 @@ std::byte* Store::State::allocate_patiently(std::uint64_t bytes, Deadline deadli
     }
     const auto now = std::chrono::steady_clock::now();
     const Deadline until = quarantine.spent() ? deadline : patience;
-    if (!quarantine.empty() && now < until) {
+    if (quarantine.worth_waiting() && now < until) {
       const std::uint64_t boot_now = boot_time_ns();
       const std::uint64_t expiry = quarantine.next_look_ns(boot_now);
       const std::chrono::nanoseconds left(expiry > boot_now ? expiry - boot_now : 0);
@@ -199,7 +200,7 @@ Result<Store::Draft> Store::begin_slowly(Draft draft, const BlobOptions& options
   draft.memory_ = state.allocate_patiently(memory_bytes(length), deadline);
   if (draft.memory_ == nullptr) {
     state.unreserve(length);
-    return begin_on_disk(std::move(draft), options, "finds no extent of memory");
+    return begin_on_disk(std::move(draft), options, "finds no free extent of memory");
   }
   open_header(draft.memory_);
   return draft;
