@@ -128,6 +128,9 @@ void Store::State::unpin(void* owner, void* item) noexcept {
 }
 
 void Store::State::unpin_last(Entry& entry, bool dead) noexcept {
+  // A forked child has copies of its parent's views, but not the region; and whoever held the lock
+  // is not there to let it go.
+  if (current_forks() != birth_forks) return;
   Mappings mappings;
   bool last_of_all = false;
   {

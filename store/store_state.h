@@ -22,6 +22,7 @@
 #include <vector>
 
 #include <mempool/detail/blob_header.h>
+#include <mempool/detail/forks.h>
 #include <mempool/detail/timed_mutex.h>
 
 #include "store/arena.h"
@@ -188,6 +189,7 @@ struct Store::State {
   std::uint64_t fragmentation_evictions = 0;
   std::uint64_t abandoned_pins = 0;  // entries that outlive the store because views show them
   bool abandoned = false;
+  const unsigned birth_forks = current_forks();
   Quarantine quarantine;
   std::condition_variable_any quarantine_waits;  // nobody notifies: what it waits for is time
 

@@ -2,6 +2,8 @@
 #include <numeric>
 #include <thread>
 
+#include <unistd.h>
+
 #include "store_fixture.h"
 
 namespace mempool::store::testing {
@@ -365,6 +367,31 @@ TEST_F(StoreTest, ViewsMayOutliveTheStore) {
   EXPECT_TRUE(same(in_arena, bytes_of(20, 1)));
   in_arena.reset();
   EXPECT_TRUE(same(mapped, bytes_of(10, 2)));
+}
+
+TEST_F(StoreTest, AForkedChildMayDropItsParentsViews) {
+  open(1 << 20);
+  const auto a = set(1000, 1);
+  const auto b = set(1000, 2);
+  const auto c = set(1000, 3);
+  ASSERT_TRUE(store_->write_to_disk(c, true));
+  View deleted = get(a);
+  View moved = get(b);
+  View mapped = get(c);
+  ASSERT_TRUE(store_->remove(a));
+  ASSERT_TRUE(store_->write_to_disk(b, true));
+  ASSERT_TRUE(store_->write_to_disk(c, true));
+  const auto drop_all_and_exit = [&] {
+    ::alarm(20);
+    deleted.reset();
+    moved.reset();
+    mapped.reset();
+    ::_exit(0);
+  };
+  EXPECT_EXIT(drop_all_and_exit(), ::testing::ExitedWithCode(0), "");
+  EXPECT_TRUE(same(deleted, bytes_of(1000, 1)));
+  EXPECT_TRUE(same(moved, bytes_of(1000, 2)));
+  EXPECT_TRUE(same(mapped, bytes_of(1000, 3)));
 }
 
 TEST_F(StoreTest, ABlobOfTheWholeLimitFits) {
