@@ -100,7 +100,7 @@ struct Store::State {
     return View({entry.data, entry.length}, path, &State::unpin, this, &entry);
   }
   static void unpin(void* owner, void* item) noexcept;
-  void unpin_last(Entry& entry, bool dead) noexcept;
+  void unpin_marked(Entry& entry) noexcept;
   std::uint64_t new_generation() noexcept;
   void count_pinned(std::uint64_t& pinned);
   /// After the destructor of the store, with views alive: gives up what nobody looks at.
