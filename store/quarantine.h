@@ -15,6 +15,9 @@ namespace mempool::store {
 
 class Quarantine {
  public:
+  /// Readers let go without a word: what they hold is looked at as often as this.
+  static constexpr std::uint64_t kHeldEvery_ns = 10'000'000;
+
   struct Item {
     std::byte* memory;
     std::size_t bytes;
@@ -31,11 +34,12 @@ class Quarantine {
 
   /// Whether drain() would have something to look at.
   bool due(std::uint64_t now_ns) const {
-    return !held_.empty() || (!items_.empty() && now_ns >= items_.front().dead_ns + wait_ns_);
+    return (!held_.empty() && now_ns >= held_look_ns_) ||
+           (!items_.empty() && now_ns >= items_.front().dead_ns + wait_ns_);
   }
 
-  /// Gives back what readers let go, and up to `at_most` items that have waited long enough, but
-  /// for those that are `in_use(memory)`.
+  /// Gives back what readers let go, if it is time to look at that, and up to `at_most` items that
+  /// have waited long enough, but for those that are `in_use(memory)`.
   template <class InUse, class GiveBack>
   void drain(std::uint64_t now_ns, std::size_t at_most, InUse in_use, GiveBack give_back) {
     const auto try_to_give_back = [&](const Item& item) {
@@ -44,11 +48,14 @@ class Quarantine {
       give_back(item);
       return true;
     };
-    std::erase_if(held_, [&](const Item& item) {
-      if (!try_to_give_back(item)) return false;
-      held_bytes_ -= item.bytes;
-      return true;
-    });
+    if (now_ns >= held_look_ns_) {
+      held_look_ns_ = now_ns + kHeldEvery_ns;
+      std::erase_if(held_, [&](const Item& item) {
+        if (!try_to_give_back(item)) return false;
+        held_bytes_ -= item.bytes;
+        return true;
+      });
+    }
     for (; at_most != 0 && !items_.empty(); --at_most) {
       const Item item = items_.front();
       if (now_ns < item.dead_ns + wait_ns_) return;
@@ -65,12 +72,10 @@ class Quarantine {
   bool worth_waiting() const { return !items_.empty() && held_bytes_ <= budget_bytes_; }
   std::uint64_t bytes() const { return bytes_; }
   std::uint64_t wait_ns() const { return wait_ns_; }
-  /// When to look again, if that is worth waiting for. Readers let go without a word, so what is
-  /// held is looked at every few milliseconds.
-  std::uint64_t next_look_ns(std::uint64_t now_ns) const {
-    constexpr std::uint64_t kHeldEvery_ns = 10'000'000;
+  /// When to look again, if that is worth waiting for.
+  std::uint64_t next_look_ns() const {
     const std::uint64_t expiry = items_.front().dead_ns + wait_ns_;
-    return held_.empty() ? expiry : std::min(expiry, now_ns + kHeldEvery_ns);
+    return held_.empty() ? expiry : std::min(expiry, held_look_ns_);
   }
 
  private:
@@ -80,6 +85,7 @@ class Quarantine {
   std::uint64_t held_bytes_ = 0;  // of held_
   std::deque<Item> items_;
   std::vector<Item> held_;  // expired, in the order of expiry
+  std::uint64_t held_look_ns_ = 0;
 };
 
 }  // namespace mempool::store

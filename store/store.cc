@@ -290,8 +290,8 @@ StoreStats Store::stats() const {
     stats.disk_bytes = state.disk->used_bytes();
     stats.max_disksize = state.disk->quota_bytes();
   }
+  state.drain_all_of_quarantine();
   const std::lock_guard lock(state.mutex);
-  state.drain_quarantine(static_cast<std::size_t>(-1));
   stats.payload_bytes = state.payload_bytes;
   stats.max_memsize = state.options.max_memsize;
   stats.capacity_bytes = state.regions.front().bytes().size();

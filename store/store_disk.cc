@@ -206,15 +206,7 @@ Status Store::load(std::uint64_t object) {
 
 // Called inside a transition, without the table lock.
 std::byte* Store::State::allocate_for_load(std::uint64_t length) {
-  bool spent = false;
-  {
-    const std::lock_guard lock(mutex);
-    drain_quarantine(static_cast<std::size_t>(-1));
-    spent = quarantine.spent();
-  }
-  std::byte* memory = spent ? nullptr : arena->allocate(memory_bytes(length));
-  if (memory == nullptr)
-    memory = allocate_patiently(memory_bytes(length), deadline_after(kDefaultTimeoutMs));
+  std::byte* memory = allocate_patiently(memory_bytes(length), deadline_after(kDefaultTimeoutMs));
   if (memory != nullptr) open_header(memory);
   return memory;
 }

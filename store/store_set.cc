@@ -8,10 +8,6 @@
 namespace mempool::store {
 namespace {
 
-// How much of the quarantine a set that need not wait gives back on its way: bounded, because it
-// holds the table lock.
-constexpr std::size_t kDrainedPerSet = 16;
-
 tl::unexpected<Error> not_enough_bytes(std::uint64_t length, std::uint64_t filled) {
   return fail(Code::kInvalidArgument, "the blob was begun with " + std::to_string(length) +
                                           " bytes and has " + std::to_string(filled));
@@ -41,16 +37,17 @@ std::byte* Store::State::allocate_patiently(std::uint64_t bytes, Deadline deadli
   bool evicted = false;
   Lock lock(mutex);
   for (;;) {
-    drain_quarantine(static_cast<std::size_t>(-1));
+    drain_quarantine(kDrainedAtOnce);
     if (!quarantine.spent()) {
       if (std::byte* memory = arena->allocate(bytes)) return memory;
     }
     const auto now = std::chrono::steady_clock::now();
     const Deadline until = quarantine.spent() ? deadline : patience;
     if (quarantine.worth_waiting() && now < until) {
+      // 0 left, if more is due than was given back: then the lock is let go for a moment.
       const std::uint64_t boot_now = boot_time_ns();
-      const std::uint64_t expiry = quarantine.next_look_ns(boot_now);
-      const std::chrono::nanoseconds left(expiry > boot_now ? expiry - boot_now : 0);
+      const std::uint64_t look = quarantine.next_look_ns();
+      const std::chrono::nanoseconds left(look > boot_now ? look - boot_now : 0);
       quarantine_waits.wait_until(lock, std::min<Deadline>(until, now + left));
       continue;
     }

@@ -50,6 +50,11 @@ constexpr std::uint32_t kDefaultTimeoutMs = 30'000;
 /// CLOCK_BOOTTIME: runs on while the machine sleeps, as a remote reader's clock does.
 std::uint64_t boot_time_ns() noexcept;
 
+/// How much of the quarantine is given back under one hold of the table lock: by a set that need
+/// not wait, and by those who want all of it.
+constexpr std::size_t kDrainedPerSet = 16;
+constexpr std::size_t kDrainedAtOnce = 256;
+
 std::string blob_name(std::uint64_t object);
 tl::unexpected<Error> no_blob(std::uint64_t object);
 
@@ -156,8 +161,10 @@ struct Store::State {
   Status load_file(Entry& entry, Lock& lock);
 
   // blob_memory.cc
-  void drain_quarantine(std::size_t at_most);
   using Held = std::vector<const std::byte*>;
+  void drain_quarantine(std::size_t at_most);
+  /// Takes the lock itself, for a step at a time.
+  void drain_all_of_quarantine();
   Held remotely_held() const;
   /// A reader in another process looks at it in place. One that begins to after this was asked sees
   /// its bytes all the same: the quarantine asks again.
@@ -191,6 +198,8 @@ struct Store::State {
   bool abandoned = false;
   const unsigned birth_forks = current_forks();
   Quarantine quarantine;
+  Held held_seen;  // remotely_held() at held_seen_ns
+  std::uint64_t held_seen_ns = 0;
   std::condition_variable_any quarantine_waits;  // nobody notifies: what it waits for is time
 
   TimedMutex room_mutex;
