@@ -109,20 +109,10 @@ Status Store::State::spill(std::uint64_t object, std::vector<std::uint64_t>& spa
   Entry* entry = table.find(object);
   if (entry == nullptr || !entry->in_arena() || !entry->must_be_written() || !evictable(*entry))
     return {};
-  const bool retain = (entry->flags & Entry::kRetain) != 0;
-  const auto transition = open_transition(*entry, Transition::Kind::kWrite);
-  lock.unlock();
-  auto file = write_file(*entry, retain);
-  lock.lock();
-  if (!file) {
-    close_transition(*entry, tl::unexpected<Error>(file.error()));
-    return forward_error(std::move(file));
-  }
-  attach_file(*entry, std::move(*file));
+  if (auto written = write(*entry, lock); !written) return written;
   entry->flags |= Entry::kSpareFile;
   spilled_bytes += entry->length;
   spare.push_back(object);
-  close_transition(*entry, {});
   return {};
 }
 
