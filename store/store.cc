@@ -245,6 +245,14 @@ void Store::touch(std::uint64_t object) noexcept {
   if (entry != nullptr && entry->in_memory()) state.table.touch(*entry);
 }
 
+void Store::stop_waiting() {
+  State& state = *state_;
+  const std::lock_guard lock(state.mutex);
+  state.stopping = true;
+  state.quarantine_waits.notify_all();
+  state.write_waits.notify_all();
+}
+
 // ---- Reports ----
 
 Result<BlobInfo> Store::inspect(std::uint64_t object) {

@@ -28,7 +28,7 @@ void Store::State::unreserve(std::uint64_t length) {
 
 // Memory when the arena has no extent, or the quarantine holds more than it should: waits for the
 // quarantine, then evicts, then waits for what was evicted. nullptr: the blob has to go elsewhere,
-// at once if it is readers who hold too much, for as long as they like.
+// at once if it is readers who hold too much, for as long as they like; or the store is stopping.
 std::byte* Store::State::allocate_patiently(std::uint64_t bytes, Deadline deadline) {
   // One full wait gives back all that was in quarantine at its start.
   const auto full_wait =
@@ -41,6 +41,7 @@ std::byte* Store::State::allocate_patiently(std::uint64_t bytes, Deadline deadli
     if (!quarantine.spent()) {
       if (std::byte* memory = arena->allocate(bytes)) return memory;
     }
+    if (stopping) return nullptr;
     const auto now = std::chrono::steady_clock::now();
     const Deadline until = quarantine.spent() ? deadline : patience;
     if (quarantine.worth_waiting() && now < until) {
@@ -58,6 +59,11 @@ std::byte* Store::State::allocate_patiently(std::uint64_t bytes, Deadline deadli
     lock.lock();
     patience = std::min(deadline, std::chrono::steady_clock::now() + full_wait);
   }
+}
+
+tl::unexpected<Error> Store::State::no_extent(std::uint64_t object) const {
+  if (stopping) return tl::unexpected<Error>(closing());
+  return fail(Code::kNoSpace, "no extent of memory for " + blob_name(object));
 }
 
 // ---- Drafts ----
@@ -197,6 +203,7 @@ Result<Store::Draft> Store::begin_slowly(Draft draft, const BlobOptions& options
   draft.memory_ = state.allocate_patiently(memory_bytes(length), deadline);
   if (draft.memory_ == nullptr) {
     state.unreserve(length);
+    if (state.stopping) return tl::unexpected<Error>(closing());
     return begin_on_disk(std::move(draft), options, "finds no free extent of memory");
   }
   open_header(draft.memory_);

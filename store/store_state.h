@@ -55,6 +55,9 @@ std::uint64_t boot_time_ns() noexcept;
 constexpr std::size_t kDrainedPerSet = 16;
 constexpr std::size_t kDrainedAtOnce = 256;
 
+inline Error closing() {
+  return {Code::kClosed, "the pool is closing and makes no more room for blobs"};
+}
 std::string blob_name(std::uint64_t object);
 tl::unexpected<Error> no_blob(std::uint64_t object);
 
@@ -119,6 +122,7 @@ struct Store::State {
     return true;
   }
   void unreserve(std::uint64_t length);
+  tl::unexpected<Error> no_extent(std::uint64_t object) const;
   std::byte* allocate_patiently(std::uint64_t bytes, Deadline deadline);
 
   // store_evict.cc
@@ -200,7 +204,9 @@ struct Store::State {
   Quarantine quarantine;
   Held held_seen;  // remotely_held() at held_seen_ns
   std::uint64_t held_seen_ns = 0;
-  std::condition_variable_any quarantine_waits;  // nobody notifies: what it waits for is time
+  std::condition_variable_any quarantine_waits;  // for time, or `stopping`
+  std::condition_variable_any write_waits;       // of who makes room: for a kWrite, or `stopping`
+  std::atomic<bool> stopping{false};             // set under the table lock
 
   TimedMutex room_mutex;
   std::unique_ptr<Disk> disk;
