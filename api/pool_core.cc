@@ -16,7 +16,7 @@ void PoolCore::join(std::unique_ptr<Cluster> cluster) {
 }
 
 Status PoolCore::usable() const noexcept {
-  if (transport::current_forks() == forks_) [[likely]]
+  if (current_forks() == forks_) [[likely]]
     return {};
   return fail(Code::kForked, "this pool belongs to the parent process: open one in the child");
 }

@@ -4,12 +4,12 @@
 
 #include <memory>
 
+#include <mempool/detail/forks.h>
 #include <mempool/mempool.h>
 
 #include "api/cluster.h"
 #include "api/remote.h"
 #include "api/verbs.h"
-#include "transport/forks.h"
 
 namespace mempool {
 
@@ -29,7 +29,7 @@ class PoolCore {
   Verbs* owner_here(const BlobId& id) const noexcept {
     const bool ours =
         id.node == life_.node && id.cluster == life_.cluster && id.incarnation == life_.incarnation;
-    return ours && transport::current_forks() == forks_ ? local_ : nullptr;
+    return ours && current_forks() == forks_ ? local_ : nullptr;
   }
   /// Null in clients.
   Verbs* local() noexcept { return local_; }
@@ -59,7 +59,7 @@ class PoolCore {
   transport::BufferPool own_buffers_;
 
  private:
-  const unsigned forks_ = transport::current_forks();
+  const unsigned forks_ = current_forks();
 };
 
 }  // namespace mempool

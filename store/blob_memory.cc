@@ -57,13 +57,26 @@ void Store::State::drain_quarantine(std::size_t at_most) {
   if (quarantine.empty()) return;
   const std::uint64_t now = boot_time_ns();
   if (!quarantine.due(now)) return;
-  // Looked up after the marks of all that is due: a reader whose pin counts wrote it before the
-  // mark, so it is among them.
-  const auto held = remotely_held();
+  // Looked up after the marks of all that is due, as it is not older than their wait: a reader
+  // whose pin counts wrote it before the mark, so it is among them unless it was let go since.
+  if (now - held_seen_ns >= std::min(quarantine.wait_ns(), Quarantine::kHeldEvery_ns)) {
+    held_seen = remotely_held();
+    held_seen_ns = now;
+  }
   quarantine.drain(
       now, at_most,
-      [&held](const std::byte* memory) { return std::ranges::binary_search(held, memory); },
+      [this](const std::byte* memory) { return std::ranges::binary_search(held_seen, memory); },
       [this](const Quarantine::Item& item) { arena->deallocate(item.memory, item.bytes); });
+}
+
+void Store::State::drain_all_of_quarantine() {
+  const std::uint64_t now = boot_time_ns();
+  bool more = true;
+  while (more) {
+    const std::lock_guard lock(mutex);
+    drain_quarantine(kDrainedAtOnce);
+    more = quarantine.due(now);
+  }
 }
 
 /// Memory that readers in other processes hold, in the order of addresses.

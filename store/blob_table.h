@@ -55,7 +55,7 @@ struct alignas(64) Entry {
   // Pins are counted in two words: `taken` under the table lock, and `released`, which views step
   // down without it, so that a get pays one atomic operation less. Their sum, modulo 2^30, is the
   // number of pins. In `released` the count stands above two bits, which its wrapping therefore
-  // leaves alone.
+  // leaves alone; with one of them set, views step it down under the lock, too.
   static constexpr std::uint32_t kDead = 1;   // deleted: the last unpinner reclaims it
   static constexpr std::uint32_t kLetGo = 2;  // has a file: the last unpinner frees the memory
   static constexpr std::uint32_t kOnePin = 4;

@@ -89,20 +89,21 @@ Store::~Store() {
 }
 
 bool Store::State::abandon() {
+  std::unique_ptr<Disk> ended;  // goes after the lock: it removes files
   const std::lock_guard lock(mutex);
   for (std::uint32_t slot = 0; slot < table.slots(); ++slot) {
     Entry& entry = table.at(slot);
     if (entry.published() && entry.cold != nullptr) entry.cold->file.reset();
     // Those that are marked already wait for their last view, too.
     const bool dead = (entry.released.load(std::memory_order_acquire) & Entry::kDead) != 0;
-    if (dead ? !entry.pinned() : entry.mark_dead()) continue;
+    if (!dead && entry.mark_dead()) continue;
     // Out of the order, as every deleted entry is: its last view reclaims it.
     if (entry.published() && entry.in_memory()) table.unlink(entry);
     entry.unpublish();
     ++abandoned_pins;
   }
   abandoned = abandoned_pins != 0;
-  if (abandoned) disk.reset();
+  if (abandoned) ended = std::move(disk);
   return abandoned;
 }
 
@@ -118,26 +119,30 @@ std::size_t Store::overhead_bytes() noexcept {
 
 void Store::State::unpin(void* owner, void* item) noexcept {
   Entry& entry = *static_cast<Entry*>(item);
-  const auto before = entry.released.fetch_sub(Entry::kOnePin, std::memory_order_acq_rel);
-  if ((before & (Entry::kDead | Entry::kLetGo)) == 0) [[likely]]
-    return;
-  const bool dead = (before & Entry::kDead) != 0;
-  // With others left, a dead entry is no longer ours to look at.
-  if (dead && before / Entry::kOnePin != 1) return;
-  static_cast<State*>(owner)->unpin_last(entry, dead);
+  auto released = entry.released.load(std::memory_order_relaxed);
+  do {
+    if ((released & (Entry::kDead | Entry::kLetGo)) != 0) [[unlikely]]
+      return static_cast<State*>(owner)->unpin_marked(entry);
+  } while (!entry.released.compare_exchange_weak(
+      released, released - Entry::kOnePin, std::memory_order_release, std::memory_order_relaxed));
 }
 
-void Store::State::unpin_last(Entry& entry, bool dead) noexcept {
+// The pin is kept until the lock is held: without it, the store may end at any moment.
+void Store::State::unpin_marked(Entry& entry) noexcept {
+  // A forked child has copies of its parent's views, but not the region; and whoever held the lock
+  // is not there to let it go.
+  if (current_forks() != birth_forks) return;
   Mappings mappings;
   bool last_of_all = false;
   {
     const std::lock_guard lock(mutex);
-    if (dead) {
+    const auto left =
+        entry.released.fetch_sub(Entry::kOnePin, std::memory_order_acq_rel) - Entry::kOnePin;
+    if ((left & Entry::kDead) != 0) {
+      if (left / Entry::kOnePin != 0) return;
       reclaim(entry, mappings);
       last_of_all = abandoned && --abandoned_pins == 0;
-    } else if (entry.published() && (entry.released.load() & Entry::kLetGo) != 0 &&
-               evictable(entry)) {
-      // The slot may hold another blob by now; if that one is to be let go, so be it.
+    } else if ((left & Entry::kLetGo) != 0 && evictable(entry)) {
       let_go(entry, mappings);
     }
   }
@@ -240,6 +245,14 @@ void Store::touch(std::uint64_t object) noexcept {
   if (entry != nullptr && entry->in_memory()) state.table.touch(*entry);
 }
 
+void Store::stop_waiting() {
+  State& state = *state_;
+  const std::lock_guard lock(state.mutex);
+  state.stopping = true;
+  state.quarantine_waits.notify_all();
+  state.write_waits.notify_all();
+}
+
 // ---- Reports ----
 
 Result<BlobInfo> Store::inspect(std::uint64_t object) {
@@ -285,8 +298,8 @@ StoreStats Store::stats() const {
     stats.disk_bytes = state.disk->used_bytes();
     stats.max_disksize = state.disk->quota_bytes();
   }
+  state.drain_all_of_quarantine();
   const std::lock_guard lock(state.mutex);
-  state.drain_quarantine(static_cast<std::size_t>(-1));
   stats.payload_bytes = state.payload_bytes;
   stats.max_memsize = state.options.max_memsize;
   stats.capacity_bytes = state.regions.front().bytes().size();

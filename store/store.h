@@ -125,6 +125,10 @@ class Store {
   /// Brings a spilled blob into the arena.
   Status load(std::uint64_t object);
 
+  /// Before the end, once and for good: whoever waits for room ends with kClosed, and whoever would
+  /// wait from here on.
+  void stop_waiting();
+
   /// Fills all but `ref.id`'s cluster, node and incarnation, and `path`.
   Result<BlobInfo> inspect(std::uint64_t object);
   StoreStats stats() const;

@@ -32,6 +32,7 @@ void Store::State::close_transition(Entry& entry, Status result) {
   transition->result = std::move(result);
   transition->done = true;
   transition->finished.notify_all();
+  write_waits.notify_all();
 }
 
 void Store::State::wait_for(Lock& lock, const std::shared_ptr<Transition>& transition) {
@@ -206,15 +207,7 @@ Status Store::load(std::uint64_t object) {
 
 // Called inside a transition, without the table lock.
 std::byte* Store::State::allocate_for_load(std::uint64_t length) {
-  bool spent = false;
-  {
-    const std::lock_guard lock(mutex);
-    drain_quarantine(static_cast<std::size_t>(-1));
-    spent = quarantine.spent();
-  }
-  std::byte* memory = spent ? nullptr : arena->allocate(memory_bytes(length));
-  if (memory == nullptr)
-    memory = allocate_patiently(memory_bytes(length), deadline_after(kDefaultTimeoutMs));
+  std::byte* memory = allocate_patiently(memory_bytes(length), deadline_after(kDefaultTimeoutMs));
   if (memory != nullptr) open_header(memory);
   return memory;
 }
@@ -228,7 +221,7 @@ Status Store::State::load_mapped(Entry& entry, Lock& lock) {
   std::byte* memory = allocate_for_load(entry.length);
   Status result;
   if (memory == nullptr) {
-    result = fail(Code::kNoSpace, "no extent of memory for " + blob_name(object));
+    result = no_extent(object);
   } else {
     // Not from the mapping: a file that somebody truncated would be a SIGBUS there.
     result = entry.cold->file->read({memory + sizeof(BlobHeader), entry.length});
@@ -274,7 +267,7 @@ Status Store::State::read_file(Entry& entry, std::byte*& memory) {
   memory = allocate_for_load(length);
   if (memory == nullptr) {
     unreserve(length);
-    return fail(Code::kNoSpace, "no extent of memory for " + blob_name(entry.id));
+    return no_extent(entry.id);
   }
   auto read = entry.cold->file->read({memory + sizeof(BlobHeader), length});
   if (read) return {};

@@ -69,11 +69,15 @@ Store::State::Room Store::State::make_room_locked(std::uint64_t length, Deadline
     const std::uint64_t room_on_disk = disk_room();
     Mappings mappings;  // goes after the lock
     Lock lock(mutex);
+    if (stopping) {
+      error = closing();
+      return Room::kFailed;
+    }
     const Plan plan = plan_room(length);
     if (!plan.enough) {
       if (plan.writing == nullptr) return Room::kNothingToEvict;
-      const auto written = [&plan] { return plan.writing->done; };
-      if (!plan.writing->finished.wait_until(lock, deadline, written)) return Room::kNothingToEvict;
+      const auto written = [&] { return plan.writing->done || stopping; };
+      if (!write_waits.wait_until(lock, deadline, written)) return Room::kNothingToEvict;
       continue;
     }
     if (plan.dirty_file_bytes > room_on_disk) return Room::kDiskFull;
@@ -97,6 +101,7 @@ Store::State::Room Store::State::make_room_locked(std::uint64_t length, Deadline
 Status Store::State::spill_all(const std::vector<std::uint64_t>& objects,
                                std::vector<std::uint64_t>& spare) {
   for (const std::uint64_t object : objects) {
+    if (stopping) return tl::unexpected<Error>(closing());
     if (auto spilled = spill(object, spare); !spilled) return spilled;
   }
   return {};
@@ -109,20 +114,10 @@ Status Store::State::spill(std::uint64_t object, std::vector<std::uint64_t>& spa
   Entry* entry = table.find(object);
   if (entry == nullptr || !entry->in_arena() || !entry->must_be_written() || !evictable(*entry))
     return {};
-  const bool retain = (entry->flags & Entry::kRetain) != 0;
-  const auto transition = open_transition(*entry, Transition::Kind::kWrite);
-  lock.unlock();
-  auto file = write_file(*entry, retain);
-  lock.lock();
-  if (!file) {
-    close_transition(*entry, tl::unexpected<Error>(file.error()));
-    return forward_error(std::move(file));
-  }
-  attach_file(*entry, std::move(*file));
+  if (auto written = write(*entry, lock); !written) return written;
   entry->flags |= Entry::kSpareFile;
   spilled_bytes += entry->length;
   spare.push_back(object);
-  close_transition(*entry, {});
   return {};
 }
 

@@ -8,10 +8,6 @@
 namespace mempool::store {
 namespace {
 
-// How much of the quarantine a set that need not wait gives back on its way: bounded, because it
-// holds the table lock.
-constexpr std::size_t kDrainedPerSet = 16;
-
 tl::unexpected<Error> not_enough_bytes(std::uint64_t length, std::uint64_t filled) {
   return fail(Code::kInvalidArgument, "the blob was begun with " + std::to_string(length) +
                                           " bytes and has " + std::to_string(filled));
@@ -31,7 +27,8 @@ void Store::State::unreserve(std::uint64_t length) {
 }
 
 // Memory when the arena has no extent, or the quarantine holds more than it should: waits for the
-// quarantine, then evicts, then waits for what was evicted. nullptr: the blob has to go elsewhere.
+// quarantine, then evicts, then waits for what was evicted. nullptr: the blob has to go elsewhere,
+// at once if it is readers who hold too much, for as long as they like; or the store is stopping.
 std::byte* Store::State::allocate_patiently(std::uint64_t bytes, Deadline deadline) {
   // One full wait gives back all that was in quarantine at its start.
   const auto full_wait =
@@ -40,16 +37,18 @@ std::byte* Store::State::allocate_patiently(std::uint64_t bytes, Deadline deadli
   bool evicted = false;
   Lock lock(mutex);
   for (;;) {
-    drain_quarantine(static_cast<std::size_t>(-1));
+    drain_quarantine(kDrainedAtOnce);
     if (!quarantine.spent()) {
       if (std::byte* memory = arena->allocate(bytes)) return memory;
     }
+    if (stopping) return nullptr;
     const auto now = std::chrono::steady_clock::now();
     const Deadline until = quarantine.spent() ? deadline : patience;
-    if (!quarantine.empty() && now < until) {
+    if (quarantine.worth_waiting() && now < until) {
+      // 0 left, if more is due than was given back: then the lock is let go for a moment.
       const std::uint64_t boot_now = boot_time_ns();
-      const std::uint64_t expiry = quarantine.next_look_ns(boot_now);
-      const std::chrono::nanoseconds left(expiry > boot_now ? expiry - boot_now : 0);
+      const std::uint64_t look = quarantine.next_look_ns();
+      const std::chrono::nanoseconds left(look > boot_now ? look - boot_now : 0);
       quarantine_waits.wait_until(lock, std::min<Deadline>(until, now + left));
       continue;
     }
@@ -60,6 +59,11 @@ std::byte* Store::State::allocate_patiently(std::uint64_t bytes, Deadline deadli
     lock.lock();
     patience = std::min(deadline, std::chrono::steady_clock::now() + full_wait);
   }
+}
+
+tl::unexpected<Error> Store::State::no_extent(std::uint64_t object) const {
+  if (stopping) return tl::unexpected<Error>(closing());
+  return fail(Code::kNoSpace, "no extent of memory for " + blob_name(object));
 }
 
 // ---- Drafts ----
@@ -199,7 +203,8 @@ Result<Store::Draft> Store::begin_slowly(Draft draft, const BlobOptions& options
   draft.memory_ = state.allocate_patiently(memory_bytes(length), deadline);
   if (draft.memory_ == nullptr) {
     state.unreserve(length);
-    return begin_on_disk(std::move(draft), options, "finds no extent of memory");
+    if (state.stopping) return tl::unexpected<Error>(closing());
+    return begin_on_disk(std::move(draft), options, "finds no free extent of memory");
   }
   open_header(draft.memory_);
   return draft;

@@ -22,6 +22,7 @@
 #include <vector>
 
 #include <mempool/detail/blob_header.h>
+#include <mempool/detail/forks.h>
 #include <mempool/detail/timed_mutex.h>
 
 #include "store/arena.h"
@@ -49,6 +50,14 @@ constexpr std::uint32_t kDefaultTimeoutMs = 30'000;
 /// CLOCK_BOOTTIME: runs on while the machine sleeps, as a remote reader's clock does.
 std::uint64_t boot_time_ns() noexcept;
 
+/// How much of the quarantine is given back under one hold of the table lock: by a set that need
+/// not wait, and by those who want all of it.
+constexpr std::size_t kDrainedPerSet = 16;
+constexpr std::size_t kDrainedAtOnce = 256;
+
+inline Error closing() {
+  return {Code::kClosed, "the pool is closing and makes no more room for blobs"};
+}
 std::string blob_name(std::uint64_t object);
 tl::unexpected<Error> no_blob(std::uint64_t object);
 
@@ -99,7 +108,7 @@ struct Store::State {
     return View({entry.data, entry.length}, path, &State::unpin, this, &entry);
   }
   static void unpin(void* owner, void* item) noexcept;
-  void unpin_last(Entry& entry, bool dead) noexcept;
+  void unpin_marked(Entry& entry) noexcept;
   std::uint64_t new_generation() noexcept;
   void count_pinned(std::uint64_t& pinned);
   /// After the destructor of the store, with views alive: gives up what nobody looks at.
@@ -113,6 +122,7 @@ struct Store::State {
     return true;
   }
   void unreserve(std::uint64_t length);
+  tl::unexpected<Error> no_extent(std::uint64_t object) const;
   std::byte* allocate_patiently(std::uint64_t bytes, Deadline deadline);
 
   // store_evict.cc
@@ -155,8 +165,10 @@ struct Store::State {
   Status load_file(Entry& entry, Lock& lock);
 
   // blob_memory.cc
-  void drain_quarantine(std::size_t at_most);
   using Held = std::vector<const std::byte*>;
+  void drain_quarantine(std::size_t at_most);
+  /// Takes the lock itself, for a step at a time.
+  void drain_all_of_quarantine();
   Held remotely_held() const;
   /// A reader in another process looks at it in place. One that begins to after this was asked sees
   /// its bytes all the same: the quarantine asks again.
@@ -188,8 +200,13 @@ struct Store::State {
   std::uint64_t fragmentation_evictions = 0;
   std::uint64_t abandoned_pins = 0;  // entries that outlive the store because views show them
   bool abandoned = false;
+  const unsigned birth_forks = current_forks();
   Quarantine quarantine;
-  std::condition_variable_any quarantine_waits;  // nobody notifies: what it waits for is time
+  Held held_seen;  // remotely_held() at held_seen_ns
+  std::uint64_t held_seen_ns = 0;
+  std::condition_variable_any quarantine_waits;  // for time, or `stopping`
+  std::condition_variable_any write_waits;       // of who makes room: for a kWrite, or `stopping`
+  std::atomic<bool> stopping{false};             // set under the table lock
 
   TimedMutex room_mutex;
   std::unique_ptr<Disk> disk;

@@ -18,11 +18,11 @@
 #include <string>
 #include <vector>
 
+#include <mempool/detail/forks.h>
 #include <mempool/ref.h>
 #include <mempool/result.h>
 #include <mempool/view.h>
 
-#include "transport/forks.h"
 #include "transport/hazard_slots.h"
 #include "transport/region_handover.h"
 #include "transport/verification.h"

@@ -292,6 +292,40 @@ TEST_F(StoreTest, ASetThatQueuesForRoomKeepsItsDeadline) {
   EXPECT_EQ(code_of_set(20, {.timeout_ms = 30'000}), Code::kOk);
 }
 
+TEST_F(StoreTest, ASetThatWaitsForAWriteEndsWhenTheStoreStops) {
+  open(20);
+  const auto a = set(20, 1);
+  disk_->write_gate.close();
+  auto write = std::async(std::launch::async, [&] { return store_->write_to_disk(a, false); });
+  ASSERT_TRUE(disk_->write_gate.wait_for_arrivals(1));
+  auto waiting = std::async(std::launch::async, [&] { return code_of_set(20); });
+  store_->stop_waiting();
+  EXPECT_EQ(waiting.get(), Code::kClosed) << "the gate is closed still";
+  disk_->write_gate.open();
+  EXPECT_TRUE(write.get());
+  EXPECT_TRUE(holds(a, 20, 1));
+}
+
+TEST_F(StoreTest, WhoMakesRoomEndsWithItsWriteWhenTheStoreStops) {
+  open(20);
+  const auto a = set(10, 1);
+  const auto b = set(10, 2);
+  disk_->write_gate.close();
+  auto first = std::async(std::launch::async, [&] { return code_of_set(20); });
+  ASSERT_TRUE(disk_->write_gate.wait_for_arrivals(1));
+  auto second = std::async(std::launch::async, [&] { return code_of_set(20); });
+  store_->stop_waiting();
+  disk_->write_gate.open();
+  EXPECT_EQ(first.get(), Code::kClosed);
+  EXPECT_EQ(second.get(), Code::kClosed);
+  EXPECT_EQ(disk_->created, 1) << "the second victim was not written any more";
+  EXPECT_EQ(disk_->files(), 0U);
+  EXPECT_TRUE(holds(a, 10, 1));
+  EXPECT_TRUE(holds(b, 10, 2));
+  ASSERT_TRUE(store_->remove(a));
+  set(10, 3);  // finds room
+}
+
 TEST_F(StoreTest, ADeletedMappedBlobLivesOnInItsView) {
   open(20);
   const auto a = set(10, 1);

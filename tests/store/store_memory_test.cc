@@ -1,11 +1,20 @@
 // The memory limit, the order of use and what leaves memory, at the level of the store.
+#include <atomic>
+#include <fstream>
 #include <numeric>
+#include <string>
 #include <thread>
 
+#include <unistd.h>
+
 #include "store_fixture.h"
+#include "support/eventually.h"
 
 namespace mempool::store::testing {
 namespace {
+
+using namespace std::chrono_literals;
+using test::eventually;
 
 TEST_F(StoreTest, C61_ZeroLimitOrUnknownPolicyIsRefused) {
   StoreOptions options;
@@ -365,6 +374,84 @@ TEST_F(StoreTest, ViewsMayOutliveTheStore) {
   EXPECT_TRUE(same(in_arena, bytes_of(20, 1)));
   in_arena.reset();
   EXPECT_TRUE(same(mapped, bytes_of(10, 2)));
+}
+
+/// Whether a thread of this process waits in the kernel.
+bool sleeps(pid_t thread) {
+  std::ifstream in("/proc/self/task/" + std::to_string(thread) + "/stat");
+  std::string stat;
+  std::getline(in, stat);
+  const auto name_end = stat.rfind(") ");
+  return name_end != std::string::npos && stat.substr(name_end + 2, 1) == "S";
+}
+
+TEST_F(StoreTest, AViewThatEndsWithTheStoreTakesNothingFromOtherViews) {
+  open(1 << 20);
+  // In the first slot: dropped under the table lock when the store ends, before the others are
+  // looked at.
+  ASSERT_TRUE(store_->adopt(make_test_file(disk_, "first", bytes_of(1, 0)), {}));
+  const auto a = set(1000, 1);
+  View ending = get(a);
+  View kept = get(set(1000, 2));
+  ASSERT_TRUE(store_->remove(a));
+  std::thread other;
+  std::atomic<pid_t> other_id{0};
+  disk_->on_file_drop = [&] {
+    other = std::thread([&] {
+      other_id = ::gettid();
+      ending.reset();
+    });
+    EXPECT_TRUE(eventually([&] { return other_id != 0 && sleeps(other_id); }))
+        << "the view does not wait for the table lock";
+  };
+  store_.reset();
+  other.join();
+  EXPECT_TRUE(same(kept, bytes_of(1000, 2)));
+}
+
+TEST_F(StoreTest, TheDiskEndsOutsideOfTheTableLock) {
+  open(1 << 20);
+  const auto a = set(1000, 1);
+  View ending = get(a);
+  View kept = get(set(1000, 2));
+  ASSERT_TRUE(store_->remove(a));
+  std::thread other;
+  std::atomic<bool> ended{false};
+  disk_->on_end = [&] {
+    other = std::thread([&] {
+      ending.reset();
+      ended = true;
+    });
+    EXPECT_TRUE(eventually([&] { return ended.load(); }, 10s));
+  };
+  store_.reset();
+  other.join();
+  EXPECT_TRUE(same(kept, bytes_of(1000, 2)));
+}
+
+TEST_F(StoreTest, AForkedChildMayDropItsParentsViews) {
+  open(1 << 20);
+  const auto a = set(1000, 1);
+  const auto b = set(1000, 2);
+  const auto c = set(1000, 3);
+  ASSERT_TRUE(store_->write_to_disk(c, true));
+  View deleted = get(a);
+  View moved = get(b);
+  View mapped = get(c);
+  ASSERT_TRUE(store_->remove(a));
+  ASSERT_TRUE(store_->write_to_disk(b, true));
+  ASSERT_TRUE(store_->write_to_disk(c, true));
+  const auto drop_all_and_exit = [&] {
+    ::alarm(20);
+    deleted.reset();
+    moved.reset();
+    mapped.reset();
+    ::_exit(0);
+  };
+  EXPECT_EXIT(drop_all_and_exit(), ::testing::ExitedWithCode(0), "");
+  EXPECT_TRUE(same(deleted, bytes_of(1000, 1)));
+  EXPECT_TRUE(same(moved, bytes_of(1000, 2)));
+  EXPECT_TRUE(same(mapped, bytes_of(1000, 3)));
 }
 
 TEST_F(StoreTest, ABlobOfTheWholeLimitFits) {

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstring>
+#include <future>
 
 #include <mempool/detail/blob_header.h>
 
@@ -149,6 +150,22 @@ TEST_F(QuarantineTest, WithTheBudgetSpentAndNoTimeASetGoesToDisk) {
   EXPECT_EQ(b.hint.generation, 0U);
   EXPECT_TRUE(holds(b.object, 1000, 2));
   EXPECT_EQ(store_->stats().payload_bytes, 1000U);  // mapped by the get
+}
+
+TEST_F(QuarantineTest, ASetThatWaitsForTheQuarantineEndsWhenTheStoreStops) {
+  open_exposed(64 << 20, 600'000);
+  const Placed a = place(64 << 20, 1);
+  ASSERT_TRUE(store_->remove(a.object));
+  BlobOptions options;
+  options.timeout_ms = 120'000;
+  const auto begin = Clock::now();
+  auto waiting = std::async(std::launch::async, [&] { return code_of_set(1000, options); });
+  store_->stop_waiting();
+  EXPECT_EQ(waiting.get(), Code::kClosed);
+  EXPECT_EQ(code_of_set(1000, options), Code::kClosed);
+  EXPECT_LT(Clock::now() - begin, std::chrono::seconds(60));
+  EXPECT_EQ(store_->stats().payload_bytes, 0U);
+  EXPECT_EQ(disk_->created, 0);
 }
 
 TEST_F(QuarantineTest, WithNothingExposedMemoryGoesStraightBack) {

@@ -32,6 +32,9 @@ class TestFile final : public DiskFile {
  public:
   TestFile(std::shared_ptr<DiskControl> control, FileRef ref, bool counted)
       : control_(std::move(control)), ref_(std::move(ref)), counted_(counted) {}
+  ~TestFile() override {
+    if (control_->on_file_drop) control_->on_file_drop();
+  }
 
   const FileRef& ref() const noexcept override { return ref_; }
   std::uint64_t file_bytes() const noexcept override {
@@ -117,6 +120,9 @@ class TestWriter final : public DiskWriter {
 class TestDisk final : public Disk {
  public:
   explicit TestDisk(std::shared_ptr<DiskControl> control) : control_(std::move(control)) {}
+  ~TestDisk() override {
+    if (control_->on_end) control_->on_end();
+  }
 
   Result<std::unique_ptr<DiskWriter>> create(std::uint64_t object, std::uint64_t length,
                                              std::string_view, bool) override {

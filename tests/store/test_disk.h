@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -46,6 +47,8 @@ struct DiskControl {
   std::atomic<int> read{0};
   std::atomic<int> writes_until_failure{-1};  // 0: the next append fails; negative: never
   std::atomic<bool> fail_maps{false};
+  std::function<void()> on_file_drop;  // when a DiskFile goes
+  std::function<void()> on_end;        // when the disk goes
   Gate write_gate;
   Gate map_gate;
 

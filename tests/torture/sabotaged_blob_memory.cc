@@ -14,6 +14,7 @@ struct HastyQuarantine {
     whole.push(item);
   }
   bool empty() const { return whole.empty(); }
+  std::uint64_t wait_ns() const { return whole.wait_ns(); }
   bool due(std::uint64_t now_ns) const { return whole.due(now_ns); }
 
   template <class InUse, class GiveBack>

@@ -47,8 +47,10 @@ struct SetOptions {
 };
 
 struct GetOptions {
-  std::uint32_t timeout_ms = 0;  // 0: the pool's; what this process stores is read without waiting
-  bool touch = true;             // false: the blob keeps its place in the order of use
+  // 0: the pool's. Not for what this process stores: in memory it is there at once; a spilled blob
+  // is given 30 s to find room in memory, and is then shown from its file all the same.
+  std::uint32_t timeout_ms = 0;
+  bool touch = true;  // false: the blob keeps its place in the order of use
 };
 
 struct SaveOptions {

@@ -4,7 +4,7 @@
 
 #include <atomic>
 
-namespace mempool::transport {
+namespace mempool {
 
 extern std::atomic<unsigned> forks;
 
@@ -12,4 +12,4 @@ inline unsigned current_forks() noexcept {
   return forks.load(std::memory_order_relaxed);
 }
 
-}  // namespace mempool::transport
+}  // namespace mempool

@@ -1,8 +1,8 @@
-#include "transport/forks.h"
-
 #include <pthread.h>
 
-namespace mempool::transport {
+#include <mempool/detail/forks.h>
+
+namespace mempool {
 
 std::atomic<unsigned> forks{0};
 
@@ -11,4 +11,4 @@ namespace {
 const int fork_handler = pthread_atfork(nullptr, nullptr, [] { ++forks; });
 
 }  // namespace
-}  // namespace mempool::transport
+}  // namespace mempool
