@@ -63,6 +63,8 @@ class Node final : public Verbs {
   /// A part of a spilled blob's bytes, for a peer that can neither read them itself nor map the
   /// file. Nothing is evicted for it.
   Result<View> read_from_file(std::uint64_t object, std::uint64_t offset, std::uint64_t bytes);
+  /// Before the end: whoever waits for room ends with Closed.
+  void stop_waiting() { store_->stop_waiting(); }
   /// A peer has read it one-sidedly.
   void touch(std::uint64_t object) noexcept { store_->touch(object); }
 

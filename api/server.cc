@@ -338,7 +338,9 @@ bool Server::begin_promotion() noexcept {
   return false;
 }
 
+/// Workers that wait for room would keep the listener.
 void Server::close() {
+  node_.stop_waiting();
   listener_->close();
   if (door_) door_->close();
 }

@@ -1,6 +1,7 @@
 // Clients and nodes that die, stop or leave in the middle: others go on, and nothing leaks.
 #include <atomic>
 #include <csignal>
+#include <future>
 #include <thread>
 
 #include "cluster_fixture.h"
@@ -235,6 +236,24 @@ TEST_P(FaultTest, ASetThatCameTooLateLeavesNothing) {
   // What came late has been answered before this, by the same connection.
   must(client.pooldelete(set(client, 1)));
   expect_empty(other, node);
+}
+
+TEST_F(ClusterTest, ANodeEndsWhileASetWaitsForRoom) {
+  Daemon node(spill_directory("a"), {"--quarantine-ms", "600000"});
+  auto client = connect(node, {}, 300'000);
+  const auto bytes = pattern(30 * kMiB);
+  std::future<Code> set_and_deleted;
+  int sets = 0;
+  do {
+    ASSERT_LT(++sets, 100) << "no set waits: this test shows nothing";
+    set_and_deleted = std::async(std::launch::async, [&] {
+      auto ref = client.poolset(bytes);
+      return ref ? code(client.pooldelete(*ref)) : code(ref);
+    });
+  } while (set_and_deleted.wait_for(3s) == std::future_status::ready &&
+           set_and_deleted.get() == Code::kOk);
+  node.stop();
+  if (set_and_deleted.valid()) EXPECT_NE(set_and_deleted.get(), Code::kOk);
 }
 
 TEST_P(FaultTest, OnesDeadlineIsNobodyElsesTrouble) {
