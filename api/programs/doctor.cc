@@ -1,6 +1,5 @@
 #include "api/programs/doctor.h"
 
-#include <csignal>
 #include <cstdio>
 #include <utility>
 
@@ -16,8 +15,6 @@ int doctor(const PoolOptions& options, const DoctorCommand& command) {
   if (!options.listen.empty())
     if (const auto where = transport::parse_host_port(options.listen); !where)
       return misused("mempool", "listen: " + where.error().message);
-  // Files over a limit are findings, not the end.
-  std::signal(SIGXFSZ, SIG_IGN);
   Findings findings;
   const auto add = [&](Findings more) {
     for (auto& finding : more) findings.push_back(std::move(finding));

@@ -1,4 +1,5 @@
 // mempool: a cluster from the command line.
+#include <csignal>
 #include <cstdio>
 #include <functional>
 #include <memory>
@@ -165,6 +166,8 @@ CLI::App* add_doctor(CLI::App& app, programs::Configuration& configuration,
 }  // namespace
 
 int main(int argc, char** argv) {
+  // A file-size limit is an error of the write, and to the doctor a finding.
+  std::signal(SIGXFSZ, SIG_IGN);
   programs::Settings settings{.log_level = spdlog::level::warn};
   programs::Configuration configuration;
   settings.declare(configuration);

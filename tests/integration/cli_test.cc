@@ -1,5 +1,6 @@
 // The command line: what every command does, prints and returns.
 #include <algorithm>
+#include <csignal>
 
 #include <nlohmann/json.hpp>
 #include <sys/stat.h>
@@ -93,6 +94,66 @@ TEST_F(CliTest, FailedGetLeavesNoFile) {
                          node_.address(), "get", done({"set", input()})});
   EXPECT_EQ(full.status, 1);
   EXPECT_THAT(full.err, StartsWith("mempool: NoSpace: standard output: "));
+}
+
+TEST_F(CliTest, GetKeepsWhatAFileIs) {
+  const auto ref = done({"set", input()});
+  write_file(output(), bytes_of("before"));
+  fs::permissions(output(), fs::perms::owner_read | fs::perms::owner_write);
+  const auto link = directory_ / "link";
+  fs::create_symlink("out", link);
+  done({"get", ref, "-o", link.native()});
+  EXPECT_TRUE(fs::is_symlink(link));
+  EXPECT_TRUE(same(written(), pattern(100'000, 1)));
+  EXPECT_EQ(fs::status(output()).permissions(), fs::perms::owner_read | fs::perms::owner_write);
+  fs::remove(output());
+  done({"get", ref, "-o", link.native()});
+  EXPECT_TRUE(fs::is_symlink(link)) << "also one that led nowhere";
+  EXPECT_TRUE(same(written(), pattern(100'000, 1)));
+}
+
+TEST_F(CliTest, GetWritesIntoPipesAndDevices) {
+  const auto ref = done({"set", input()});
+  const auto fifo = directory_ / "fifo";
+  ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
+  Child reader({"/bin/cat", fifo.native()});
+  done({"get", ref, "-o", fifo.native()});
+  EXPECT_EQ(reader.wait(), (Ended{0, 0}));
+  EXPECT_TRUE(same(bytes_of(reader.out()), pattern(100'000, 1)));
+  EXPECT_TRUE(fs::is_fifo(fifo));
+  const auto device = directory_ / "device";
+  fs::create_symlink("/dev/null", device);
+  done({"get", ref, "-o", device.native()});
+  EXPECT_TRUE(fs::is_symlink(device));
+  EXPECT_TRUE(fs::is_character_file("/dev/null"));
+  expect_failure({"get", ref, "-o", directory_.path().native()}, "Io");
+}
+
+TEST_F(CliTest, GetOverTheLimitOfFileSizesLeavesNoFile) {
+  const auto limited = run({"/bin/sh", "-c", "ulimit -f 64 && exec \"$0\" \"$@\"", cli_program(),
+                            "--node", node_.address(), "get", done({"set", input()}), "-o",
+                            output()});
+  EXPECT_EQ(limited.status, 1);
+  EXPECT_THAT(limited.err, StartsWith("mempool: NoSpace: " + output()));
+  for (const auto& file : files_below(directory_.path()))
+    EXPECT_THAT(file.filename().native(), ::testing::Not(StartsWith("out")));
+}
+
+TEST_F(CliTest, SignalsThatEndAGetLeaveNoFile) {
+  Daemon other(spill_directory("b"), {"--join", node_.address()});
+  ASSERT_TRUE(eventually([&] { return done_json({"nodes"}).size() == 2; }));
+  const auto ref = done({"set", input(), "--on", other.address()});
+  other.pause();
+  for (const int number : {SIGINT, SIGTERM, SIGHUP}) {
+    Child get({cli_program(), "--node", node_.address(), "get", ref, "-o", output()});
+    const auto part = output() + ".part." + std::to_string(get.pid());
+    EXPECT_TRUE(eventually([&] { return fs::exists(part); })) << get.err();
+    get.signal(number);
+    EXPECT_EQ(get.wait(), (Ended{-1, number}));
+    EXPECT_FALSE(fs::exists(part));
+    EXPECT_FALSE(fs::exists(output()));
+  }
+  other.resume();
 }
 
 TEST_F(CliTest, DeleteTakesSeveralAndGoesOnAfterAMissingOne) {
