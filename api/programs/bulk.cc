@@ -102,7 +102,7 @@ void report(const Outcome& o, const Stats& local, bool json) {
         {"files", o.files},           {"bytes", o.bytes},
         {"mismatches", o.mismatches}, {"changed_files", o.changed_files},
         {"mib_per_s", rate},          {"gets_by_path", paths}};
-    std::printf("%s\n", object.dump(2).c_str());
+    std::fputs(json_text(object).c_str(), stdout);
     return;
   }
   std::printf("files       %llu\n", static_cast<unsigned long long>(o.files));

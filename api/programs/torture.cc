@@ -152,7 +152,7 @@ int torture_all(const Options& options, bool as_json) {
     well = well && report->well();
     reports.push_back(std::move(*report));
   }
-  if (as_json) std::printf("%s\n", torture::json(reports, options.plan).c_str());
+  if (as_json) std::fputs(torture::json(reports, options.plan).c_str(), stdout);
   return well ? 0 : 1;
 }
 

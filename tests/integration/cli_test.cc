@@ -208,6 +208,20 @@ TEST_F(CliTest, SetOptions) {
   EXPECT_EQ(info["retain"], true);
 }
 
+TEST_F(CliTest, TextInAnyEncodingIsPrinted) {
+  Daemon other(spill_directory("a\xff"));
+  const auto ran = run_cli(other.address(), {"set", input(), "--type", "\xff\x1b[31mred"});
+  const auto ref = last_line(ran.out);
+  EXPECT_EQ(run_cli(other.address(), {"copy-to-disk", ref}).status, 0);
+  const auto as_json = run_cli(other.address(), {"inspect", ref, "--json"});
+  EXPECT_EQ(as_json.status, 0) << as_json.err;
+  const auto info = json::parse(as_json.out);
+  EXPECT_EQ(info["type"], "\xEF\xBF\xBD\x1b[31mred");
+  EXPECT_THAT(info["file"].get<std::string>(), HasSubstr("/a\xEF\xBF\xBD/"));
+  const auto text = run_cli(other.address(), {"inspect", ref}).out;
+  EXPECT_THAT(text, AllOf(HasSubstr("\\x1b[31mred\n"), ::testing::Not(HasSubstr("\x1b"))));
+}
+
 TEST_F(CliTest, InspectNodesAndStats) {
   const auto ref = done({"set", input()});
   const auto info = done_json({"inspect", ref});
