@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
-#include <cstdio>
 #include <optional>
 #include <string>
 #include <vector>
@@ -14,6 +13,7 @@
 #include <mempool/mempool.h>
 
 #include "api/programs/doctor.h"
+#include "api/programs/print.h"
 #include "transport/address.h"
 #include "transport/fabric_report.h"
 
@@ -158,13 +158,6 @@ Finding examine_path(const std::string& path, const NodeInfo& peer, const std::s
     finding.remedy = {"mempool doctor   # here, and on the machine of " + peer.address};
   }
   return finding;
-}
-
-std::string microseconds(Clock::duration time) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.1f us",
-                std::chrono::duration<double, std::micro>(time).count());
-  return text;
 }
 
 /// Times of `count` calls, sorted.
