@@ -60,7 +60,9 @@ ordered_json to_json(const Stats& s) {
           {"pinned_blobs", s.store.pinned_blobs},
           {"gets_by_path", paths},
           {"requests_served", s.requests_served},
+          {"recency_reports", s.recency_reports},
           {"sessions", s.sessions},
+          {"retries", s.retries},
           {"rss_bytes", s.rss_bytes}};
 }
 

@@ -251,7 +251,10 @@ TEST_F(CliTest, InspectNodesAndStats) {
   EXPECT_EQ(stats["max_memsize"], 64 * kMiB);
   EXPECT_GE(stats["sessions"], 1);
   EXPECT_GT(stats["requests_served"], 0);
-  EXPECT_THAT(cli({"stats"}).out, AllOf(HasSubstr("payload_bytes"), HasSubstr("64.0 MiB")));
+  EXPECT_GE(stats["recency_reports"], 0);
+  EXPECT_TRUE(stats["retries"].is_object());
+  EXPECT_THAT(cli({"stats"}).out, AllOf(HasSubstr("payload_bytes"), HasSubstr("64.0 MiB"),
+                                        HasSubstr("recency_reports"), HasSubstr("retries")));
 }
 
 TEST_F(CliTest, OnNamesANodeByAddressOrId) {
