@@ -120,7 +120,8 @@ Status check(Options& options) {
   return {};
 }
 
-/// The nodes that it starts are configured by their flags alone.
+/// A run is what its flags say, and so are the nodes that it starts: what configures the user's own
+/// nodes and clients does not change it.
 void forget_configuration() {
   std::vector<std::string> names;
   for (char** at = environ; *at; ++at)
@@ -159,6 +160,7 @@ int torture_all(const Options& options, bool as_json) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  forget_configuration();
   auto options = defaults();
   programs::Configuration configuration;
   declare(configuration, options);
@@ -177,6 +179,5 @@ int main(int argc, char** argv) {
   if (const auto status = programs::parse(app, configuration, argc, argv)) return *status;
   if (!role.name.empty()) return play(role);
   if (auto fine = check(options); !fine) return programs::failed(kProgram, fine.error());
-  forget_configuration();
   return torture_all(options, as_json);
 }

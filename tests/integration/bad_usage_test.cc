@@ -187,6 +187,15 @@ TEST_F(UsageTest, WrongUsageOfTheClient) {
   expect_usage(run_cli("127.0.0.1:1", {"nodes", "--timeout-ms", "0"}), "--timeout-ms");
 }
 
+TEST_F(UsageTest, TortureIsWhatItsFlagsSay) {
+  write_file(directory_ / "node.toml", bytes_of("listen = '127.0.0.1:0'\n"));
+  const auto ran =
+      run({torture_program(), "--smallest", "0"},
+          {.environment = {"MEMPOOL_CONFIG=" + (directory_ / "node.toml").native(),
+                           "MEMPOOL_MAX_MEMSIZE=much", "MEMPOOL_SMALLEST=1"}});
+  EXPECT_THAT(ran.err, HasSubstr("--smallest must be"));
+}
+
 TEST_F(UsageTest, NobodyThere) {
   const auto address = "127.0.0.1:" + std::to_string(fixed_port());
   expect_failure(run_cli(address, {"nodes"}), "Unavailable", address);
