@@ -22,6 +22,9 @@ class Configuration;
 /// its exit status: help was asked for, or usage is wrong.
 std::optional<int> parse(CLI::App& app, Configuration& configuration, int argc, char** argv);
 
+/// On standard output, all of it.
+Status print(const std::string& text);
+
 /// Prints the settings in use; returns the exit status.
 int print_configuration(const std::string& program, const Configuration& configuration);
 

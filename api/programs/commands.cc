@@ -1,23 +1,16 @@
 #include "api/programs/commands.h"
 
 #include <algorithm>
-#include <cstdio>
 
 #include "api/programs/command_line.h"
 #include "api/programs/output_file.h"
 #include "api/programs/print.h"
 #include "api/programs/source_file.h"
-#include "api/programs/system_error.h"
 
 namespace mempool::programs {
 namespace {
 
 constexpr std::uint64_t kPartBytes = std::uint64_t{8} << 20;
-
-Status print(const std::string& text) {
-  if (std::fputs(text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0) return {};
-  return system_error("standard output");
-}
 
 template <class Ref>
 Status print_ref(const Result<Ref>& ref) {

@@ -1,6 +1,5 @@
 #include "api/programs/doctor.h"
 
-#include <cstdio>
 #include <utility>
 
 #include "api/programs/command_line.h"
@@ -25,8 +24,8 @@ int doctor(const PoolOptions& options, const DoctorCommand& command) {
   add(examine_spill_directory(options));
   add(examine_fabric(options));
   if (!command.peer.empty()) add(examine_peer(command.peer, options));
-  if (std::fputs(show(findings, command.json).c_str(), stdout) < 0 || std::fflush(stdout) != 0)
-    return failed("mempool", {Code::kIo, "standard output"});
+  if (const auto printed = print(show(findings, command.json)); !printed)
+    return failed("mempool", printed.error());
   return has_problem(findings) ? 1 : 0;
 }
 

@@ -2,7 +2,6 @@
 //
 // Exit status: 0 nothing was wrong, 1 something was (or it could not begin), 2 wrong usage.
 #include <csignal>
-#include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <random>
@@ -141,19 +140,21 @@ int play(const Role& role) {
 
 int torture_all(const Options& options, bool as_json) {
   for (const int number : {SIGINT, SIGTERM}) std::signal(number, [](int) { torture::interrupt(); });
-  if (!as_json) std::printf("seed %u, %u s on each path\n", options.plan.seed, options.seconds);
+  const auto say = [as_json](const std::string& text) { return as_json ? Status() : programs::print(text); };
+  auto said = say("seed " + std::to_string(options.plan.seed) + ", " +
+                  std::to_string(options.seconds) + " s on each path\n");
   std::vector<torture::Report> reports;
   bool well = true;
   for (const auto& path : options.paths) {
-    if (torture::interrupted()) break;
+    if (!said || torture::interrupted()) break;
     auto report = torture::run(options, path);
     if (!report) return programs::failed(kProgram, report.error());
-    if (!as_json) std::fputs(torture::show(*report).c_str(), stdout);
-    std::fflush(stdout);
+    said = say(torture::show(*report));
     well = well && report->well();
     reports.push_back(std::move(*report));
   }
-  if (as_json) std::fputs(torture::json(reports, options.plan).c_str(), stdout);
+  if (as_json) said = programs::print(torture::json(reports, options.plan));
+  if (!said) return programs::failed(kProgram, said.error());
   return well ? 0 : 1;
 }
 

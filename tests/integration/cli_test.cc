@@ -318,7 +318,20 @@ TEST_F(CliTest, LoadPrintsAManifestAndVerifyProvesIt) {
   EXPECT_EQ(report["gets_by_path"]["shared memory"], 4);
   EXPECT_EQ(cli({"verify", "-"}, {.input = bytes_of(loaded.out)}).status, 0);
 
-  // An original of the same size that changed is a mismatch; one that is gone is only counted.
+  // Originals that are gone or have another size prove nothing.
+  fs::rename(tree / "a", tree / "b");
+  write_file(tree / "empty", pattern(1));
+  const auto partly = cli({"verify", manifest});
+  EXPECT_EQ(partly.status, 1);
+  EXPECT_THAT(partly.out, AllOf(HasSubstr("files       2\n"), HasSubstr("changed     2 "),
+                                HasSubstr("mismatches  0")));
+  EXPECT_THAT(partly.err, AllOf(HasSubstr("not compared: " + (tree / "a").native()),
+                                HasSubstr("empty: has 1 bytes, and had 0"),
+                                HasSubstr("mempool: NotFound: 2 of 4 files")));
+  write_file(tree / "empty", {});
+  fs::rename(tree / "b", tree / "a");
+
+  // An original of the same size that changed is a mismatch.
   flip(tree / "deep" / "big", 12345);
   fs::remove(tree / "a");
   const auto changed = cli({"verify", manifest, "--json"});
@@ -329,6 +342,28 @@ TEST_F(CliTest, LoadPrintsAManifestAndVerifyProvesIt) {
   EXPECT_EQ(report["mismatches"], 1);
   EXPECT_EQ(report["changed_files"], 1);
   EXPECT_EQ(report["files"], 3);
+}
+
+TEST_F(CliTest, StandardOutputThatIsFullIsAnError) {
+  fs::create_directories(directory_ / "tree");
+  write_file(directory_ / "tree" / "a", pattern(10, 1));
+  const auto tree = (directory_ / "tree").native();
+  const auto manifest = (directory_ / "manifest").native();
+  write_file(manifest, bytes_of(cli({"load", tree}).out));
+  for (const Words& words : {Words{"verify", "--json", manifest},
+                             {"verify", manifest},
+                             {"load", tree},
+                             {"stats"},
+                             {"doctor"},
+                             {"print-config"},
+                             {"--help"}}) {
+    Words command{"/bin/sh", "-c", "exec \"$0\" \"$@\" > /dev/full", cli_program(), "--node",
+                  node_.address()};
+    command.insert(command.end(), words.begin(), words.end());
+    const auto ran = run(command);
+    EXPECT_EQ(ran.status, 1) << words[0];
+    EXPECT_THAT(ran.err, StartsWith("mempool: NoSpace: ")) << words[0];
+  }
 }
 
 TEST_F(CliTest, LoadOnOneNodeAndOnAllInTurn) {
