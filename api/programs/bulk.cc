@@ -29,21 +29,49 @@ struct FoundFile {
   std::uint64_t bytes;
 };
 
-Result<std::vector<FoundFile>> regular_files(const std::string& directory) {
+/// What `load` stores, and how much it could not.
+struct Tree {
+  std::vector<FoundFile> files;
+  std::uint64_t left_out = 0;
+
+  void leave_out(const std::string& why) {
+    ++left_out;
+    std::fprintf(stderr, "left out: %s\n", printable(why).c_str());
+  }
+};
+
+/// Adds the regular files of one directory, and to `directories` those below it.
+std::error_code list(const fs::path& directory, Tree& tree, std::vector<fs::path>& directories) {
+  std::error_code error;
+  fs::directory_iterator at(directory, error);
+  for (; !error && at != fs::directory_iterator(); at.increment(error)) {
+    std::error_code unknown;
+    const auto type = at->symlink_status(unknown).type();
+    if (type == fs::file_type::directory) directories.push_back(at->path());
+    const auto bytes = type == fs::file_type::regular ? at->file_size(unknown) : 0;
+    // A file that went away in between is none.
+    if (unknown && unknown != std::errc::no_such_file_or_directory)
+      tree.leave_out(at->path().native() + ": " + unknown.message());
+    else if (!unknown && type == fs::file_type::regular)
+      tree.files.push_back({at->path().native(), bytes});
+  }
+  return error;
+}
+
+Result<Tree> regular_files(const std::string& directory) {
+  Tree tree;
   std::error_code error;
   const auto root = fs::absolute(directory, error);
-  fs::recursive_directory_iterator walk(root, fs::directory_options::skip_permission_denied, error);
-  if (error) return fail(Code::kNotFound, directory + ": " + error.message());
-  std::vector<FoundFile> files;
-  for (; walk != fs::recursive_directory_iterator(); walk.increment(error)) {
-    if (error) return fail(Code::kIo, directory + ": " + error.message());
-    std::error_code skipped;  // a file that went away in between is none
-    if (walk->is_symlink(skipped) || !walk->is_regular_file(skipped)) continue;
-    const auto bytes = walk->file_size(skipped);
-    if (!skipped) files.push_back({walk->path().string(), bytes});
+  std::vector<fs::path> directories{root};
+  if (!error) error = list(root, tree, directories);
+  if (error) return system_error(directory, error.value());
+  for (std::size_t next = 1; next < directories.size(); ++next) {
+    const auto below = directories[next];  // a copy: list() adds to them
+    if (const auto failed = list(below, tree, directories))
+      tree.leave_out(below.native() + ": " + failed.message());
   }
-  std::ranges::sort(files, {}, &FoundFile::path);
-  return files;
+  std::ranges::sort(tree.files, {}, &FoundFile::path);
+  return tree;
 }
 
 Result<std::vector<std::uint64_t>> targets(Pool& pool, const std::string& on) {
@@ -128,18 +156,18 @@ std::string show(const Outcome& o, const Stats& local, bool json) {
 }  // namespace
 
 Status load(Pool& pool, const LoadCommand& command) {
-  auto files = regular_files(command.directory);
-  if (!files) return forward_error(std::move(files));
+  auto tree = regular_files(command.directory);
+  if (!tree) return forward_error(std::move(tree));
   auto nodes = targets(pool, command.on);
   if (!nodes) return forward_error(std::move(nodes));
   std::uint64_t total = 0;
-  for (const auto& file : *files) total += file.bytes;
+  for (const auto& file : tree->files) total += file.bytes;
   Progress progress("loading", total, command.quiet);
   std::size_t turn = 0;
-  for (const auto& file : *files) {
+  for (const auto& file : tree->files) {
     auto source = SourceFile::open(file.path);
     if (!source) {
-      std::fprintf(stderr, "left out: %s\n", source.error().message.c_str());
+      tree->leave_out(source.error().message);
       continue;
     }
     SetOptions options = command.options;
@@ -152,6 +180,9 @@ Status load(Pool& pool, const LoadCommand& command) {
     progress.advance(file.bytes);
   }
   if (std::fflush(stdout) != 0) return system_error("the manifest");
+  if (tree->left_out)
+    return fail(Code::kIo, std::to_string(tree->left_out) +
+                               " files or directories could not be read; all others are stored");
   return {};
 }
 

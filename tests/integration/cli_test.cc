@@ -366,6 +366,33 @@ TEST_F(CliTest, StandardOutputThatIsFullIsAnError) {
   }
 }
 
+TEST_F(CliTest, LoadSaysWhatItCannotRead) {
+  const auto tree = directory_ / "tree";
+  fs::create_directories(tree / "closed");
+  for (const char* name : {"a", "b", "closed/c"}) write_file(tree / name, pattern(10));
+  fs::permissions(directory_.path(), fs::perms::all);
+  fs::permissions(tree / "a", fs::perms::none);
+  fs::permissions(tree / "closed", fs::perms::none);
+  Words command{cli_program(), "--node", node_.address(), "load", tree.native()};
+  if (::geteuid() == 0) {
+    if (!fs::exists("/usr/bin/setpriv"))
+      GTEST_SKIP() << "SKIPPED: root may read everything, and there is no setpriv";
+    command.insert(command.begin(),
+                   {"/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"});
+  }
+  const auto ran = run(command);
+  fs::permissions(tree / "closed", fs::perms::all);
+  if (ran.err.find("setpriv") != std::string::npos || ran.status == 127 ||
+      ran.err.find("error while loading") != std::string::npos)
+    GTEST_SKIP() << "SKIPPED: another user cannot be taken here: " << ran.err;
+  EXPECT_EQ(ran.status, 1);
+  EXPECT_THAT(ran.out, AllOf(StartsWith((tree / "b").native()), HasSubstr("dref1")));
+  EXPECT_EQ(std::ranges::count(ran.out, '\n'), 1);
+  EXPECT_THAT(ran.err, AllOf(HasSubstr("left out: " + (tree / "a").native() + ": Permission"),
+                             HasSubstr("left out: " + (tree / "closed").native() + ": Permission"),
+                             HasSubstr("mempool: Io: 2 files or directories")));
+}
+
 TEST_F(CliTest, LoadOnOneNodeAndOnAllInTurn) {
   Daemon other(spill_directory("b"), {"--join", node_.address()});
   ASSERT_TRUE(eventually([&] { return done_json({"nodes"}).size() == 2; }));
