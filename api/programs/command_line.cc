@@ -11,6 +11,11 @@
 
 namespace mempool::programs {
 
+void offer_version(CLI::App& program) {
+  program.set_version_flag("--version", program.get_name() + " " + MEMPOOL_VERSION,
+                           "print the version and end");
+}
+
 std::optional<int> parse(CLI::App& app, Configuration& configuration, int argc, char** argv) {
   try {
     app.parse(argc, argv);

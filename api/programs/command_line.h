@@ -18,6 +18,9 @@ namespace mempool::programs {
 
 class Configuration;
 
+/// --version.
+void offer_version(CLI::App& program);
+
 /// Parses the command line and reads the configuration. Nothing when the program should go on, else
 /// its exit status: help was asked for, or usage is wrong.
 std::optional<int> parse(CLI::App& app, Configuration& configuration, int argc, char** argv);

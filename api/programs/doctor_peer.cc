@@ -27,6 +27,8 @@ constexpr std::size_t kBlobBytes = 64;
 
 Finding unreachable(const std::string& peer, const Error& error) {
   Finding finding{Sign::kProblem, "peer", error.to_string(), {}};
+  const auto who_listens =
+      "ss -ltnp 'sport = :" + std::to_string(transport::parse_host_port(peer)->port) + "'";
   switch (error.code) {
     case Code::kWrongCluster:
       finding.remedy = {"mempool --cluster NAME doctor " + peer};
@@ -36,6 +38,14 @@ Finding unreachable(const std::string& peer, const Error& error) {
       break;
     case Code::kVersionMismatch:
       finding.remedy = {"mempool --version   # on both machines"};
+      break;
+    case Code::kTimeout:
+      finding.remedy = {who_listens + "   # on that machine: a mempoold, and does it run?",
+                        "mempool --timeout-ms 60000 doctor " + peer};
+      break;
+    case Code::kProtocol:
+      finding.remedy = {who_listens + "   # on that machine: it is no mempoold",
+                        "mempool doctor HOST:PORT   # of a mempoold"};
       break;
     default:
       finding.remedy = {"mempoold --listen " + peer + " ...   # on that machine"};

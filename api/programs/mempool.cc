@@ -177,6 +177,7 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   app.failure_message(explain);
   app.fallthrough();
+  programs::offer_version(app);
   configuration.offer(app, {"node"});
   configuration.offer(app, programs::kClusterSettings);
   configuration.offer_file(app);

@@ -46,6 +46,7 @@ int main(int argc, char** argv) {
   CLI::App app{
       "A node of a MemPool cluster: stores blobs, spills the cold ones, serves them to all."};
   app.name("mempoold");
+  programs::offer_version(app);
   configuration.offer(app, programs::kNodeSettings);
   configuration.offer(app, programs::kClusterSettings);
   configuration.offer_file(app);

@@ -172,6 +172,7 @@ int main(int argc, char** argv) {
       "kills the processes that do, and compares every byte that is read. Exit status 0: nothing "
       "was wrong."};
   app.name(kProgram);
+  programs::offer_version(app);
   configuration.offer(app, {"seconds", "path", "seed", "host", "owners", "readers", "threads",
                             "smallest", "largest", "max-memsize", "read-window-ms", "quarantine-ms",
                             "pause-every-ms", "kill-every-ms", "spill-dir", "mempoold"});

@@ -39,7 +39,7 @@ TEST_F(UsageTest, HelpNamesEveryFlag) {
   for (const char* flag : {"--listen", "--join", "--max-memsize", "--max-disksize", "--spill-dir",
                            "--policy", "--cluster", "--provider", "--require-rdma", "--timeout-ms",
                            "--insecure", "--log-level", "--read-window-ms", "--quarantine-ms",
-                           "--config", "--print-config", "MEMPOOL_MAX_MEMSIZE", "lru", "HOST:PORT"})
+                           "--config", "--print-config", "--version", "MEMPOOL_MAX_MEMSIZE", "lru", "HOST:PORT"})
     EXPECT_THAT(ran.out, HasSubstr(flag));
   const auto cli = run({cli_program(), "--help"});
   EXPECT_EQ(cli.status, 0);
@@ -50,6 +50,18 @@ TEST_F(UsageTest, HelpNamesEveryFlag) {
     const auto own = run({cli_program(), command, "--help"});
     EXPECT_EQ(own.status, 0) << command << own.err;
     EXPECT_THAT(own.out, HasSubstr(command));
+  }
+}
+
+TEST_F(UsageTest, VersionsAreTheSame) {
+  std::string version;
+  for (const auto& program : {daemon_program(), cli_program(), torture_program()}) {
+    const auto ran = run({program, "--version"});
+    EXPECT_EQ(ran.status, 0) << ran.err;
+    const auto name = fs::path(program).filename().native();
+    EXPECT_THAT(ran.out, ::testing::MatchesRegex(name + " [0-9]+\\.[0-9]+\\.[0-9]+\n"));
+    if (version.empty()) version = ran.out.substr(name.size());
+    EXPECT_EQ(ran.out, name + version);
   }
 }
 
