@@ -113,9 +113,17 @@ TEST_F(UsageTest, HostsThatAreNotHere) {
 }
 
 TEST_F(UsageTest, OtherThanLoopbackNeedsInsecure) {
-  for (const char* address : {"0.0.0.0:0", "[::]:0", "192.0.2.1:0"}) {
-    const auto ran = run_daemon({"--listen", address, "--spill-dir", spill_directory("a")});
-    expect_failure(ran, "PermissionDenied", "--insecure");
+  const auto ran = run_daemon({"--listen", "192.0.2.1:0", "--spill-dir", spill_directory("a")});
+  expect_failure(ran, "PermissionDenied", "--insecure");
+  EXPECT_FALSE(fs::exists(spill_directory("a")));
+}
+
+TEST_F(UsageTest, AddressesOfNoHost) {
+  for (const char* address : {"0.0.0.0:0", "[::]:0"}) {
+    Words words{"--listen", address, "--spill-dir", spill_directory("a")};
+    expect_failure(run_daemon(words), "InvalidArgument", "that a peer can connect to");
+    words.emplace_back("--insecure");
+    expect_failure(run_daemon(words), "InvalidArgument", "that a peer can connect to");
   }
   EXPECT_FALSE(fs::exists(spill_directory("a")));
 }
