@@ -178,7 +178,7 @@ void Configuration::flag(std::string name, bool& value, std::string what) {
        .placeholder = {},
        .what = std::move(what),
        .assign = [&value](const Words& words) -> Status {
-         auto parsed = parse_flag(words.at(0));
+         auto parsed = parse_flag(words.back());  // --name --no-name: the last one counts
          if (!parsed) return forward_error(std::move(parsed));
          value = *parsed;
          return {};

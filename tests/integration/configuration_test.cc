@@ -99,6 +99,11 @@ TEST_F(ConfigurationTest, FlagsMayBeTakenBack) {
                          HasSubstr("\nrequire-rdma = false  # environment MEMPOOL_REQUIRE_RDMA")));
 }
 
+TEST_F(ConfigurationTest, OfContradictingFlagsTheLastOneCounts) {
+  EXPECT_THAT(printed({"--insecure", "--no-insecure"}), HasSubstr("\ninsecure = false  # flag"));
+  EXPECT_THAT(printed({"--no-insecure", "--insecure"}), HasSubstr("\ninsecure = true  # flag"));
+}
+
 TEST_F(ConfigurationTest, ANodeUsesIt) {
   const auto path =
       file("# a node\nlisten = '127.0.0.1:0'\nmax-memsize = '2MiB'\nlog-level='off'\n");
