@@ -46,6 +46,11 @@ int failed(const std::string& program, const Error& error) {
   return 1;
 }
 
+int not_begun(const std::string& program, const Configuration& configuration, const Error& error) {
+  failed(program, {error.code, configuration.in_flags(error.message)});
+  return error.code == Code::kInvalidArgument ? 2 : 1;
+}
+
 int misused(const std::string& program, const std::string& what) {
   std::fprintf(stderr, "%s: %s\n", program.c_str(), what.c_str());
   return 2;

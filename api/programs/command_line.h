@@ -34,6 +34,10 @@ int print_configuration(const std::string& program, const Configuration& configu
 /// Says what failed; returns exit status 1.
 int failed(const std::string& program, const Error& error);
 
+/// Says why it could not begin; returns exit status 2 when what was asked for is wrong
+/// (InvalidArgument), else 1.
+int not_begun(const std::string& program, const Configuration& configuration, const Error& error);
+
 /// Says what is wrong with the usage; returns exit status 2.
 int misused(const std::string& program, const std::string& what);
 

@@ -13,7 +13,7 @@ int doctor(const PoolOptions& options, const DoctorCommand& command) {
       return misused("mempool", where.error().message);
   if (!options.listen.empty())
     if (const auto where = transport::parse_host_port(options.listen); !where)
-      return misused("mempool", "listen: " + where.error().message);
+      return misused("mempool", "--listen: " + where.error().message);
   Findings findings;
   const auto add = [&](Findings more) {
     for (auto& finding : more) findings.push_back(std::move(finding));

@@ -205,7 +205,7 @@ int main(int argc, char** argv) {
     return programs::misused("mempool", "which node? say --node HOST:PORT, or set MEMPOOL_NODE");
   transport::log().set_level(settings.log_level);
   auto pool = Pool::connect(settings.node, settings.pool);
-  if (!pool) return programs::failed("mempool", pool.error());
+  if (!pool) return programs::not_begun("mempool", configuration, pool.error());
   const auto done = chosen.run(*pool);
   return done ? 0 : programs::failed("mempool", done.error());
 }

@@ -67,7 +67,7 @@ int main(int argc, char** argv) {
   transport::log().set_level(settings.log_level);
   const auto ends = block_end_signals();
   auto pool = Pool::open(settings.pool);
-  if (!pool) return programs::failed("mempoold", pool.error());
+  if (!pool) return programs::not_begun("mempoold", configuration, pool.error());
   announce(pool->self());
   int signal = 0;
   sigwait(&ends, &signal);

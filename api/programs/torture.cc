@@ -11,6 +11,7 @@
 
 #include "api/programs/command_line.h"
 #include "api/programs/configuration.h"
+#include "api/programs/settings.h"
 #include "api/programs/torture_report.h"
 #include "api/programs/torture_roles.h"
 #include "api/programs/torture_run.h"
@@ -49,9 +50,9 @@ std::vector<std::string> all_paths(const std::string& host) {
 void declare(programs::Configuration& to, Options& options) {
   auto& plan = options.plan;
   to.number("seconds", options.seconds, 1, "S", "how long, on each path");
-  to.list("path", options.paths, "NAME[,NAME]",
-          "the ways to read: shared, files, a provider's name (verbs, net, tcp, sockets), push; "
-          "default: all that are present, one after the other");
+  to.names("path", options.paths, programs::path_names(), "NAME[,NAME]",
+           "the ways to read: shared, files, a provider's name (verbs, net, tcp, sockets), push; "
+           "default: all that are present, one after the other");
   to.number("seed", plan.seed, 0, "N", "of all that is left to chance; default: a random one");
   to.text("host", options.host, "IPV4",
           "the address that nodes serve at; verbs needs its device's");
@@ -107,6 +108,9 @@ Status check(Options& options) {
                                             std::to_string(torture::kMaxThreads) + " threads each");
   if (plan.smallest == 0 || plan.smallest > plan.largest)
     return fail(Code::kInvalidArgument, "--smallest must be 1 or more, and at most --largest");
+  if (plan.max_memsize == 0) return fail(Code::kInvalidArgument, "--max-memsize must be 1 or more");
+  if (plan.quarantine_ms <= plan.read_window_ms)
+    return fail(Code::kInvalidArgument, "--quarantine-ms must be larger than --read-window-ms");
   if (options.paths.empty()) options.paths = all_paths(options.host);
   for (const auto& path : options.paths) {
     if (auto known = transport::choose_paths({path}, false); !known)
@@ -138,7 +142,8 @@ int play(const Role& role) {
   return done ? 0 : programs::failed(std::string(kProgram) + ", to " + role.name, done.error());
 }
 
-int torture_all(const Options& options, bool as_json) {
+int torture_all(const programs::Configuration& configuration, const Options& options,
+                bool as_json) {
   for (const int number : {SIGINT, SIGTERM}) std::signal(number, [](int) { torture::interrupt(); });
   const auto say = [as_json](const std::string& text) { return as_json ? Status() : programs::print(text); };
   auto said = say("seed " + std::to_string(options.plan.seed) + ", " +
@@ -148,7 +153,7 @@ int torture_all(const Options& options, bool as_json) {
   for (const auto& path : options.paths) {
     if (!said || torture::interrupted()) break;
     auto report = torture::run(options, path);
-    if (!report) return programs::failed(kProgram, report.error());
+    if (!report) return programs::not_begun(kProgram, configuration, report.error());
     said = say(torture::show(*report));
     well = well && report->well();
     reports.push_back(std::move(*report));
@@ -180,6 +185,7 @@ int main(int argc, char** argv) {
   add_role(app, role);
   if (const auto status = programs::parse(app, configuration, argc, argv)) return *status;
   if (!role.name.empty()) return play(role);
-  if (auto fine = check(options); !fine) return programs::failed(kProgram, fine.error());
-  return torture_all(options, as_json);
+  if (auto fine = check(options); !fine)
+    return programs::not_begun(kProgram, configuration, fine.error());
+  return torture_all(configuration, options, as_json);
 }

@@ -282,7 +282,7 @@ TEST_F(CliTest, NodeFromTheEnvironment) {
       run({cli_program(), "--node", node_.address(), "nodes"}, {.environment = {"MEMPOOL_NODE=x"}});
   EXPECT_EQ(both.status, 0) << both.err;
   const auto wrong = run({cli_program(), "nodes"}, {.environment = {"MEMPOOL_NODE=nonsense"}});
-  EXPECT_EQ(wrong.status, 1);
+  EXPECT_EQ(wrong.status, 2);
   EXPECT_THAT(wrong.err, HasSubstr("HOST:PORT"));
 }
 
