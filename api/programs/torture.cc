@@ -84,7 +84,8 @@ Options defaults() {
   Options options;
   options.self = std::filesystem::read_symlink("/proc/self/exe");
   options.mempoold = std::filesystem::path(options.self).replace_filename("mempoold");
-  options.spill_root = std::filesystem::temp_directory_path();
+  std::error_code error;
+  options.spill_root = std::filesystem::temp_directory_path(error);
   auto& plan = options.plan;
   plan.seed = std::random_device{}();
   plan.owners = 2;
@@ -111,6 +112,8 @@ Status check(Options& options) {
   if (plan.max_memsize == 0) return fail(Code::kInvalidArgument, "--max-memsize must be 1 or more");
   if (plan.quarantine_ms <= plan.read_window_ms)
     return fail(Code::kInvalidArgument, "--quarantine-ms must be larger than --read-window-ms");
+  if (options.spill_root.empty())
+    return fail(Code::kInvalidArgument, "TMPDIR is no directory: say --spill-dir");
   if (options.paths.empty()) options.paths = all_paths(options.host);
   for (const auto& path : options.paths) {
     if (auto known = transport::choose_paths({path}, false); !known)
@@ -145,7 +148,9 @@ int play(const Role& role) {
 int torture_all(const programs::Configuration& configuration, const Options& options,
                 bool as_json) {
   for (const int number : {SIGINT, SIGTERM}) std::signal(number, [](int) { torture::interrupt(); });
-  const auto say = [as_json](const std::string& text) { return as_json ? Status() : programs::print(text); };
+  const auto say = [as_json](const std::string& text) {
+    return as_json ? Status() : programs::print(text);
+  };
   auto said = say("seed " + std::to_string(options.plan.seed) + ", " +
                   std::to_string(options.seconds) + " s on each path\n");
   std::vector<torture::Report> reports;

@@ -77,6 +77,22 @@ TEST_F(CliTest, SetReadsStandardInput) {
   EXPECT_TRUE(same(bytes_of(cli({"get", last_line(piped.out)}).out), pattern(100'000, 1)));
 }
 
+TEST_F(CliTest, StandardInputIsKeptWhereTMPDIRSays) {
+  const auto with = [&](const fs::path& place) {
+    return cli({"set", "-"}, {.environment = {"TMPDIR=" + place.native()}, .input = pattern(100)});
+  };
+  EXPECT_EQ(with(directory_.path()).status, 0);
+  const auto ran = with(directory_ / "none");
+  EXPECT_EQ(ran.status, 1);
+  EXPECT_THAT(ran.err, AllOf(StartsWith("mempool: "), HasSubstr("TMPDIR")));
+  const auto disk = SmallDisk::mount(directory_ / "disk", kMiB);
+  if (!disk) GTEST_SKIP() << "SKIPPED: nothing can be mounted here";
+  const auto full = cli({"set", "-"}, {.environment = {"TMPDIR=" + (directory_ / "disk").native()},
+                                       .input = pattern(2 * kMiB)});
+  EXPECT_EQ(full.status, 1);
+  EXPECT_THAT(full.err, StartsWith("mempool: NoSpace: "));
+}
+
 TEST_F(CliTest, FailedGetLeavesNoFile) {
   const auto ref = done({"set", input()});
   done({"delete", ref});
@@ -130,9 +146,9 @@ TEST_F(CliTest, GetWritesIntoPipesAndDevices) {
 }
 
 TEST_F(CliTest, GetOverTheLimitOfFileSizesLeavesNoFile) {
-  const auto limited = run({"/bin/sh", "-c", "ulimit -f 64 && exec \"$0\" \"$@\"", cli_program(),
-                            "--node", node_.address(), "get", done({"set", input()}), "-o",
-                            output()});
+  const auto limited =
+      run({"/bin/sh", "-c", "ulimit -f 64 && exec \"$0\" \"$@\"", cli_program(), "--node",
+           node_.address(), "get", done({"set", input()}), "-o", output()});
   EXPECT_EQ(limited.status, 1);
   EXPECT_THAT(limited.err, StartsWith("mempool: NoSpace: " + output()));
   for (const auto& file : files_below(directory_.path()))
@@ -357,8 +373,8 @@ TEST_F(CliTest, StandardOutputThatIsFullIsAnError) {
                              {"doctor"},
                              {"print-config"},
                              {"--help"}}) {
-    Words command{"/bin/sh", "-c", "exec \"$0\" \"$@\" > /dev/full", cli_program(), "--node",
-                  node_.address()};
+    Words command{"/bin/sh",     "-c",     "exec \"$0\" \"$@\" > /dev/full",
+                  cli_program(), "--node", node_.address()};
     command.insert(command.end(), words.begin(), words.end());
     const auto ran = run(command);
     EXPECT_EQ(ran.status, 1) << words[0];
