@@ -204,6 +204,13 @@ TEST_F(ConfigurationTest, MistakesInTheEnvironment) {
               HasSubstr("policy = \"lru\"  # default"));
 }
 
+TEST_F(ConfigurationTest, TestsDoNotSeeTheUsersOwn) {
+  ::setenv("MEMPOOL_CLUSTER", "the user's", 1);
+  const auto out = printed({});
+  ::unsetenv("MEMPOOL_CLUSTER");
+  EXPECT_THAT(out, Not(HasSubstr("the user's")));
+}
+
 TEST_F(ConfigurationTest, NowhereToServe) {
   expect_misused(run_daemon({}), "where to serve?", "--listen HOST:PORT");
   expect_misused(run_daemon({"--config", file("cluster = 'a'\n")}), "where to serve?", "listen");
