@@ -127,17 +127,17 @@ Result<Pool> open_private(const PoolOptions& options) {
 Result<Pool> open_node(const PoolOptions& options) {
   auto where = transport::parse_host_port(options.listen);
   if (!where) return forward_error(std::move(where));
+  if (transport::is_unspecified(where->host))
+    return fail(Code::kInvalidArgument,
+                options.listen +
+                    " is no address that a peer can connect to, and a node is known by "
+                    "its address: listen on the one that peers use");
   if (!options.insecure && !transport::is_loopback(where->host))
     return fail(Code::kPermissionDenied,
                 options.listen +
                     " is not a loopback address, and peers are not authenticated: "
                     "whoever reaches it reads and deletes everything. Say --insecure "
                     "if the network is trusted");
-  if (transport::is_unspecified(where->host))
-    return fail(Code::kInvalidArgument,
-                options.listen +
-                    " is no address that a peer can connect to, and a node is known by "
-                    "its address: listen on the one that peers use");
   auto paths = transport::choose_paths(options.providers, options.require_rdma);
   if (!paths) return forward_error(std::move(paths));
   auto incarnation = random_id();

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <random>
@@ -9,11 +10,13 @@
 #include <nlohmann/json.hpp>
 #include <openssl/evp.h>
 
+#include "api/programs/command_line.h"
 #include "api/programs/commands.h"
 #include "api/programs/manifest.h"
 #include "api/programs/print.h"
 #include "api/programs/progress.h"
 #include "api/programs/source_file.h"
+#include "api/programs/system_error.h"
 
 namespace mempool::programs {
 namespace {
@@ -26,21 +29,49 @@ struct FoundFile {
   std::uint64_t bytes;
 };
 
-Result<std::vector<FoundFile>> regular_files(const std::string& directory) {
+/// What `load` stores, and how much it could not.
+struct Tree {
+  std::vector<FoundFile> files;
+  std::uint64_t left_out = 0;
+
+  void leave_out(const std::string& why) {
+    ++left_out;
+    std::fprintf(stderr, "left out: %s\n", printable(why).c_str());
+  }
+};
+
+/// Adds the regular files of one directory, and to `directories` those below it.
+std::error_code list(const fs::path& directory, Tree& tree, std::vector<fs::path>& directories) {
+  std::error_code error;
+  fs::directory_iterator at(directory, error);
+  for (; !error && at != fs::directory_iterator(); at.increment(error)) {
+    std::error_code unknown;
+    const auto type = at->symlink_status(unknown).type();
+    if (type == fs::file_type::directory) directories.push_back(at->path());
+    const auto bytes = type == fs::file_type::regular ? at->file_size(unknown) : 0;
+    // A file that went away in between is none.
+    if (unknown && unknown != std::errc::no_such_file_or_directory)
+      tree.leave_out(at->path().native() + ": " + unknown.message());
+    else if (!unknown && type == fs::file_type::regular)
+      tree.files.push_back({at->path().native(), bytes});
+  }
+  return error;
+}
+
+Result<Tree> regular_files(const std::string& directory) {
+  Tree tree;
   std::error_code error;
   const auto root = fs::absolute(directory, error);
-  fs::recursive_directory_iterator walk(root, fs::directory_options::skip_permission_denied, error);
-  if (error) return fail(Code::kNotFound, directory + ": " + error.message());
-  std::vector<FoundFile> files;
-  for (; walk != fs::recursive_directory_iterator(); walk.increment(error)) {
-    if (error) return fail(Code::kIo, directory + ": " + error.message());
-    std::error_code skipped;  // a file that went away in between is none
-    if (walk->is_symlink(skipped) || !walk->is_regular_file(skipped)) continue;
-    const auto bytes = walk->file_size(skipped);
-    if (!skipped) files.push_back({walk->path().string(), bytes});
+  std::vector<fs::path> directories{root};
+  if (!error) error = list(root, tree, directories);
+  if (error) return system_error(directory, error.value());
+  for (std::size_t next = 1; next < directories.size(); ++next) {
+    const auto below = directories[next];  // a copy: list() adds to them
+    if (const auto failed = list(below, tree, directories))
+      tree.leave_out(below.native() + ": " + failed.message());
   }
-  std::ranges::sort(files, {}, &FoundFile::path);
-  return files;
+  std::ranges::sort(tree.files, {}, &FoundFile::path);
+  return tree;
 }
 
 Result<std::vector<std::uint64_t>> targets(Pool& pool, const std::string& on) {
@@ -70,7 +101,7 @@ struct Outcome {
   std::uint64_t files = 0;
   std::uint64_t bytes = 0;
   std::uint64_t mismatches = 0;
-  std::uint64_t changed_files = 0;  // the original could not be read any more
+  std::uint64_t changed_files = 0;  // the original is gone, or is not what it was
   double get_seconds = 0;
 };
 
@@ -79,69 +110,79 @@ Status verify_one(Pool& pool, const ManifestEntry& entry, Outcome& outcome) {
   auto view = pool.poolget(entry.ref);
   outcome.get_seconds += std::chrono::duration<double>(Clock::now() - begin).count();
   if (!view) return forward_error(std::move(view));
-  auto original = SourceFile::open(entry.path);
-  if (!original || original->bytes().size() != entry.bytes) {
+  const auto leave_out = [&](const std::string& why) -> Status {
     ++outcome.changed_files;
+    std::fprintf(stderr, "not compared: %s\n", printable(why).c_str());
     return {};
-  }
+  };
+  auto original = SourceFile::open(entry.path);
+  if (!original) return leave_out(original.error().message);
+  if (const auto bytes = original->bytes().size(); bytes != entry.bytes)
+    return leave_out(entry.path + ": has " + std::to_string(bytes) + " bytes, and had " +
+                     std::to_string(entry.bytes));
   ++outcome.files;
   outcome.bytes += view->size();
   if (sha256(view->bytes()) == sha256(original->bytes())) return {};
   ++outcome.mismatches;
-  std::fprintf(stderr, "mismatch: %s\n", entry.path.c_str());
+  std::fprintf(stderr, "mismatch: %s\n", printable(entry.path).c_str());
   return {};
 }
 
-void report(const Outcome& o, const Stats& local, bool json) {
+std::string show(const Outcome& o, const Stats& local, bool json) {
   const double mib = static_cast<double>(o.bytes) / (1 << 20);
   const double rate = o.get_seconds > 0 ? mib / o.get_seconds : 0;
   if (json) {
     nlohmann::ordered_json paths = nlohmann::ordered_json::object();
     for (const auto& [name, path] : local.gets_by_path) paths[name] = path.gets;
-    const nlohmann::ordered_json object = {
-        {"files", o.files},           {"bytes", o.bytes},
-        {"mismatches", o.mismatches}, {"changed_files", o.changed_files},
-        {"mib_per_s", rate},          {"gets_by_path", paths}};
-    std::printf("%s\n", object.dump(2).c_str());
-    return;
+    return json_text({{"files", o.files},
+                      {"bytes", o.bytes},
+                      {"mismatches", o.mismatches},
+                      {"changed_files", o.changed_files},
+                      {"mib_per_s", rate},
+                      {"gets_by_path", paths}});
   }
-  std::printf("files       %llu\n", static_cast<unsigned long long>(o.files));
-  std::printf("bytes       %s\n", human_bytes(o.bytes).c_str());
+  std::string text = "files       " + std::to_string(o.files) + "\n";
+  text += "bytes       " + human_bytes(o.bytes) + "\n";
   for (const auto& [name, path] : local.gets_by_path)
-    std::printf("path        %s: %llu gets, %s\n", name.c_str(),
-                static_cast<unsigned long long>(path.gets), human_bytes(path.bytes).c_str());
-  std::printf("throughput  %.0f MiB/s\n", rate);
+    text += "path        " + name + ": " + std::to_string(path.gets) + " gets, " +
+            human_bytes(path.bytes) + "\n";
+  text += "throughput  " + std::to_string(std::llround(rate)) + " MiB/s\n";
   if (o.changed_files)
-    std::printf("changed     %llu originals are gone or have another size\n",
-                static_cast<unsigned long long>(o.changed_files));
-  std::printf("mismatches  %llu\n", static_cast<unsigned long long>(o.mismatches));
+    text += "changed     " + std::to_string(o.changed_files) +
+            " could not be compared: the originals are gone or not what they were\n";
+  return text + "mismatches  " + std::to_string(o.mismatches) + "\n";
 }
 
 }  // namespace
 
 Status load(Pool& pool, const LoadCommand& command) {
-  auto files = regular_files(command.directory);
-  if (!files) return forward_error(std::move(files));
+  auto tree = regular_files(command.directory);
+  if (!tree) return forward_error(std::move(tree));
   auto nodes = targets(pool, command.on);
   if (!nodes) return forward_error(std::move(nodes));
   std::uint64_t total = 0;
-  for (const auto& file : *files) total += file.bytes;
+  for (const auto& file : tree->files) total += file.bytes;
   Progress progress("loading", total, command.quiet);
   std::size_t turn = 0;
-  for (const auto& file : *files) {
+  for (const auto& file : tree->files) {
     auto source = SourceFile::open(file.path);
     if (!source) {
-      std::fprintf(stderr, "left out: %s\n", source.error().message.c_str());
+      tree->leave_out(source.error().message);
       continue;
     }
     SetOptions options = command.options;
     options.node = (*nodes)[turn++ % nodes->size()];
     auto ref = pool.poolset(source->bytes(), options);
     if (!ref) return fail(ref.error().code, file.path + ": " + ref.error().message);
-    std::fputs(to_line({file.path, source->bytes().size(), *ref}).c_str(), stdout);
+    // A blob whose reference is lost is of no use: better to stop.
+    if (std::fputs(to_line({file.path, source->bytes().size(), *ref}).c_str(), stdout) < 0)
+      return system_error("the manifest");
     progress.advance(file.bytes);
   }
-  if (std::fflush(stdout) != 0) return fail(Code::kIo, "the manifest could not be written");
+  if (std::fflush(stdout) != 0) return system_error("the manifest");
+  if (tree->left_out)
+    return fail(Code::kIo, std::to_string(tree->left_out) +
+                               " files or directories could not be read; all others are stored");
   return {};
 }
 
@@ -160,8 +201,12 @@ Status verify(Pool& pool, const VerifyCommand& command) {
       progress.advance(entry.bytes);
     }
   }
-  report(outcome, pool.local_stats(), command.json);
+  if (auto shown = print(show(outcome, pool.local_stats(), command.json)); !shown) return shown;
   if (outcome.mismatches) return fail(Code::kCorrupt, "bytes came back different");
+  if (outcome.changed_files)
+    return fail(Code::kNotFound, std::to_string(outcome.changed_files) + " of " +
+                                     std::to_string(entries->size()) +
+                                     " files could not be compared");
   return {};
 }
 

@@ -1,26 +1,16 @@
 #include "api/programs/commands.h"
 
 #include <algorithm>
-#include <cerrno>
-#include <cstdio>
-
-#include <fcntl.h>
-#include <unistd.h>
 
 #include "api/programs/command_line.h"
+#include "api/programs/output_file.h"
 #include "api/programs/print.h"
 #include "api/programs/source_file.h"
-#include "api/programs/system_error.h"
 
 namespace mempool::programs {
 namespace {
 
 constexpr std::uint64_t kPartBytes = std::uint64_t{8} << 20;
-
-Status print(const std::string& text) {
-  if (std::fputs(text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0) return {};
-  return system_error("standard output");
-}
 
 template <class Ref>
 Status print_ref(const Result<Ref>& ref) {
@@ -28,66 +18,11 @@ Status print_ref(const Result<Ref>& ref) {
   return print(ref->to_string() + "\n");
 }
 
-/// Where `get` writes: a file that is complete or not there, or standard output.
-class Output {
- public:
-  static Result<Output> open(const std::string& path) {
-    Output out;
-    if (path == "-") {
-      out.fd_ = STDOUT_FILENO;
-      return out;
-    }
-    out.path_ = path;
-    out.temporary_ = path + ".part." + std::to_string(getpid());
-    out.fd_ = ::open(out.temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (out.fd_ < 0) return out.failed();
-    return out;
-  }
-  Output(Output&& other) noexcept
-      : fd_(std::exchange(other.fd_, -1)),
-        path_(std::move(other.path_)),
-        temporary_(std::exchange(other.temporary_, {})) {}
-  Output& operator=(Output&&) = delete;
-  ~Output() {
-    if (temporary_.empty()) return;
-    if (fd_ >= 0) close(fd_);
-    unlink(temporary_.c_str());
-  }
-
-  Status write(std::span<const std::byte> bytes) {
-    while (!bytes.empty()) {
-      const auto n = ::write(fd_, bytes.data(), bytes.size());
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0) return failed();
-      bytes = bytes.subspan(static_cast<std::size_t>(n));
-    }
-    return {};
-  }
-
-  Status finish() {
-    if (temporary_.empty()) return {};
-    if (close(std::exchange(fd_, -1)) != 0) return failed();
-    if (rename(temporary_.c_str(), path_.c_str()) != 0) return failed();
-    temporary_.clear();
-    return {};
-  }
-
- private:
-  Output() = default;
-  tl::unexpected<Error> failed() const {
-    return system_error(path_.empty() ? "standard output" : path_);
-  }
-
-  int fd_ = -1;
-  std::string path_;
-  std::string temporary_;
-};
-
 bool is_file_ref(const std::string& text) {
   return text.starts_with("file");
 }
 
-Status copy_parts(Pool& pool, const DRef& ref, Output& out) {
+Status copy_parts(Pool& pool, const DRef& ref, OutputFile& out) {
   std::vector<std::byte> part(std::min(kPartBytes, ref.length));
   std::uint64_t at = 0;
   do {  // once also for an empty blob: it may not be there
@@ -128,14 +63,14 @@ Status get(Pool& pool, const std::string& text, const std::string& output) {
     if (!ref) return forward_error(std::move(ref));
     auto view = pool.poolget(*ref);
     if (!view) return forward_error(std::move(view));
-    auto out = Output::open(output);
+    auto out = OutputFile::open(output);
     if (!out) return forward_error(std::move(out));
     if (auto written = out->write(view->bytes()); !written) return written;
     return out->finish();
   }
   auto ref = DRef::parse(text);
   if (!ref) return forward_error(std::move(ref));
-  auto out = Output::open(output);
+  auto out = OutputFile::open(output);
   if (!out) return forward_error(std::move(out));
   if (auto copied = copy_parts(pool, *ref, *out); !copied) return copied;
   return out->finish();

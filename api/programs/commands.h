@@ -35,8 +35,9 @@ struct LoadCommand {
   SetOptions options;
   bool quiet = false;
 };
-/// Prints a manifest: one line a file, path, size in bytes and reference, with tabs between; tab,
-/// newline and backslash in a path are written \t, \n and \\.
+/// What cannot be read is named on standard error, and is an error when all else is stored. Prints
+/// a manifest: one line a file, path, size in bytes and reference, with tabs between; tab, newline
+/// and backslash in a path are written \t, \n and \\.
 Status load(Pool& pool, const LoadCommand& command);
 
 struct VerifyCommand {

@@ -143,6 +143,19 @@ void Configuration::list(std::string name, Words& value, std::string placeholder
        .value = [&value] { return value; }});
 }
 
+void Configuration::names(std::string name, Words& value, Words known, std::string placeholder,
+                          std::string what) {
+  list(std::move(name), value, std::move(placeholder), std::move(what));
+  auto& assign = settings_.back().assign;
+  assign = [known = std::move(known), list = std::move(assign)](const Words& words) -> Status {
+    for (const auto& word : words)
+      for (const auto& part : split(word))
+        if (std::ranges::find(known, part) == known.end())
+          return wrong("\"" + part + "\" is none of " + join(known, ", "));
+    return list(words);
+  };
+}
+
 void Configuration::size(std::string name, std::uint64_t& value, std::string what) {
   add({.name = std::move(name),
        .kind = Kind::kSize,
@@ -178,7 +191,7 @@ void Configuration::flag(std::string name, bool& value, std::string what) {
        .placeholder = {},
        .what = std::move(what),
        .assign = [&value](const Words& words) -> Status {
-         auto parsed = parse_flag(words.at(0));
+         auto parsed = parse_flag(words.back());  // --name --no-name: the last one counts
          if (!parsed) return forward_error(std::move(parsed));
          value = *parsed;
          return {};
@@ -318,6 +331,19 @@ Status Configuration::read_flags() {
 }
 
 // ---- printing ----
+
+std::string Configuration::in_flags(std::string message) const {
+  for (const auto& setting : settings_) {
+    auto member = setting.name;
+    std::ranges::replace(member, '-', '_');
+    if (member == setting.name) continue;  // a word like any other
+    const auto flag = "--" + setting.name;
+    for (std::size_t at = 0; (at = message.find(member, at)) != std::string::npos;
+         at += flag.size())
+      message.replace(at, member.size(), flag);
+  }
+  return message;
+}
 
 Result<std::string> Configuration::toml_value(Kind kind, Words words) {
   // Integers of TOML have 63 bits.

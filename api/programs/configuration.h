@@ -33,6 +33,9 @@ class Configuration {
   void text(std::string name, std::string& value, std::string placeholder, std::string what);
   /// Repeated, or separated by commas.
   void list(std::string name, Words& value, std::string placeholder, std::string what);
+  /// A list of some of the `known` names.
+  void names(std::string name, Words& value, Words known, std::string placeholder,
+             std::string what);
   /// Plain bytes, "64MiB" (2^20), "1GB" (10^9).
   void size(std::string name, std::uint64_t& value, std::string what);
   void number(std::string name, std::uint32_t& value, std::uint32_t least, std::string placeholder,
@@ -55,6 +58,10 @@ class Configuration {
 
   /// Whether nobody gave the setting a value.
   bool is_default(std::string_view name) const;
+
+  /// A message of the library, which knows settings as members (max_memsize), with flags
+  /// (--max-memsize) in their place.
+  std::string in_flags(std::string message) const;
 
   /// What read() made of it, as a file that gives the same again, each with its origin.
   Result<std::string> to_toml() const;

@@ -1,7 +1,5 @@
 #include "api/programs/doctor.h"
 
-#include <csignal>
-#include <cstdio>
 #include <utility>
 
 #include "api/programs/command_line.h"
@@ -15,9 +13,7 @@ int doctor(const PoolOptions& options, const DoctorCommand& command) {
       return misused("mempool", where.error().message);
   if (!options.listen.empty())
     if (const auto where = transport::parse_host_port(options.listen); !where)
-      return misused("mempool", "listen: " + where.error().message);
-  // Files over a limit are findings, not the end.
-  std::signal(SIGXFSZ, SIG_IGN);
+      return misused("mempool", "--listen: " + where.error().message);
   Findings findings;
   const auto add = [&](Findings more) {
     for (auto& finding : more) findings.push_back(std::move(finding));
@@ -28,8 +24,8 @@ int doctor(const PoolOptions& options, const DoctorCommand& command) {
   add(examine_spill_directory(options));
   add(examine_fabric(options));
   if (!command.peer.empty()) add(examine_peer(command.peer, options));
-  if (std::fputs(show(findings, command.json).c_str(), stdout) < 0 || std::fflush(stdout) != 0)
-    return failed("mempool", {Code::kIo, "standard output"});
+  if (const auto printed = print(show(findings, command.json)); !printed)
+    return failed("mempool", printed.error());
   return has_problem(findings) ? 1 : 0;
 }
 

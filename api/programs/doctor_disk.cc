@@ -15,6 +15,7 @@
 
 #include "api/programs/doctor.h"
 #include "api/programs/machine.h"
+#include "api/programs/nameless_file.h"
 #include "api/programs/print.h"
 
 namespace mempool::programs {
@@ -74,7 +75,7 @@ class Trial {
 
   /// Empty when all of it works, else what does not.
   std::string run() {
-    const int fd = open_nameless();
+    const int fd = open_nameless(place_);
     if (fd < 0) return failed("a file cannot be made");
     const auto failure = use(fd);
     close(fd);
@@ -86,15 +87,6 @@ class Trial {
   std::string failed(const std::string& what) {
     error_ = errno;
     return what + ": " + std::strerror(error_);
-  }
-
-  int open_nameless() const {
-    const int fd = open(place_.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-    if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR)) return fd;
-    auto name = (place_ / ".mempool-doctor-XXXXXX").native();
-    const int named = mkostemp(name.data(), O_CLOEXEC);
-    if (named >= 0) unlink(name.c_str());
-    return named;
   }
 
   std::string use(int fd) {

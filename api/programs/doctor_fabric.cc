@@ -1,8 +1,6 @@
 // RDMA devices and fabric providers: which are here, whether they work, and how to get soft-RoCE.
 #include <algorithm>
 #include <charconv>
-#include <chrono>
-#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -13,6 +11,7 @@
 
 #include "api/programs/doctor.h"
 #include "api/programs/machine.h"
+#include "api/programs/print.h"
 #include "transport/address.h"
 #include "transport/fabric_report.h"
 #include "transport/rdma_devices.h"
@@ -197,12 +196,6 @@ struct Wish {
     return (automatic && provider.automatic) || by_name(provider);
   }
 };
-
-std::string microseconds(std::chrono::nanoseconds time) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.0f us", static_cast<double>(time.count()) / 1000);
-  return text;
-}
 
 /// An RDMA device that works, though not where the node would listen.
 Finding elsewhere(const Wish& wish, const std::vector<RdmaPort>& ports, bool required) {

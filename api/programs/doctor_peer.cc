@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
-#include <cstdio>
 #include <optional>
 #include <string>
 #include <vector>
@@ -14,6 +13,7 @@
 #include <mempool/mempool.h>
 
 #include "api/programs/doctor.h"
+#include "api/programs/print.h"
 #include "transport/address.h"
 #include "transport/fabric_report.h"
 
@@ -27,6 +27,8 @@ constexpr std::size_t kBlobBytes = 64;
 
 Finding unreachable(const std::string& peer, const Error& error) {
   Finding finding{Sign::kProblem, "peer", error.to_string(), {}};
+  const auto who_listens =
+      "ss -ltnp 'sport = :" + std::to_string(transport::parse_host_port(peer)->port) + "'";
   switch (error.code) {
     case Code::kWrongCluster:
       finding.remedy = {"mempool --cluster NAME doctor " + peer};
@@ -36,6 +38,14 @@ Finding unreachable(const std::string& peer, const Error& error) {
       break;
     case Code::kVersionMismatch:
       finding.remedy = {"mempool --version   # on both machines"};
+      break;
+    case Code::kTimeout:
+      finding.remedy = {who_listens + "   # on that machine: a mempoold, and does it run?",
+                        "mempool --timeout-ms 60000 doctor " + peer};
+      break;
+    case Code::kProtocol:
+      finding.remedy = {who_listens + "   # on that machine: it is no mempoold",
+                        "mempool doctor HOST:PORT   # of a mempoold"};
       break;
     default:
       finding.remedy = {"mempoold --listen " + peer + " ...   # on that machine"};
@@ -158,13 +168,6 @@ Finding examine_path(const std::string& path, const NodeInfo& peer, const std::s
     finding.remedy = {"mempool doctor   # here, and on the machine of " + peer.address};
   }
   return finding;
-}
-
-std::string microseconds(Clock::duration time) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.1f us",
-                std::chrono::duration<double, std::micro>(time).count());
-  return text;
 }
 
 /// Times of `count` calls, sorted.

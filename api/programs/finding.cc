@@ -4,6 +4,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "api/programs/print.h"
+
 namespace mempool::programs {
 namespace {
 
@@ -41,17 +43,16 @@ std::string show_json(const Findings& findings) {
   const nlohmann::ordered_json report{{"problems", count(findings, Sign::kProblem)},
                                       {"warnings", count(findings, Sign::kWarning)},
                                       {"findings", std::move(list)}};
-  // Names of files may be in any encoding.
-  return report.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  return json_text(report);
 }
 
 std::string show_text(const Findings& findings) {
   std::string text;
   for (const auto& finding : findings) {
     text += column(word(finding.sign), kSignWidth) + column(finding.subject, kSubjectWidth) +
-            finding.sentence + "\n";
+            printable(finding.sentence) + "\n";
     for (const auto& command : finding.remedy)
-      text += std::string(kSignWidth + kSubjectWidth, ' ') + "$ " + command + "\n";
+      text += std::string(kSignWidth + kSubjectWidth, ' ') + "$ " + printable(command) + "\n";
   }
   const auto plural = [&](Sign sign) {
     const auto number = count(findings, sign);

@@ -1,4 +1,5 @@
 // mempool: a cluster from the command line.
+#include <csignal>
 #include <cstdio>
 #include <functional>
 #include <memory>
@@ -165,6 +166,8 @@ CLI::App* add_doctor(CLI::App& app, programs::Configuration& configuration,
 }  // namespace
 
 int main(int argc, char** argv) {
+  // A file-size limit is an error of the write, and to the doctor a finding.
+  std::signal(SIGXFSZ, SIG_IGN);
   programs::Settings settings{.log_level = spdlog::level::warn};
   programs::Configuration configuration;
   settings.declare(configuration);
@@ -174,6 +177,7 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   app.failure_message(explain);
   app.fallthrough();
+  programs::offer_version(app);
   configuration.offer(app, {"node"});
   configuration.offer(app, programs::kClusterSettings);
   configuration.offer_file(app);
@@ -201,7 +205,7 @@ int main(int argc, char** argv) {
     return programs::misused("mempool", "which node? say --node HOST:PORT, or set MEMPOOL_NODE");
   transport::log().set_level(settings.log_level);
   auto pool = Pool::connect(settings.node, settings.pool);
-  if (!pool) return programs::failed("mempool", pool.error());
+  if (!pool) return programs::not_begun("mempool", configuration, pool.error());
   const auto done = chosen.run(*pool);
   return done ? 0 : programs::failed("mempool", done.error());
 }

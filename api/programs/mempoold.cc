@@ -1,6 +1,5 @@
 // mempoold: one node of a cluster, until SIGTERM or SIGINT.
 #include <csignal>
-#include <cstdio>
 #include <string>
 
 #include <CLI/CLI.hpp>
@@ -29,9 +28,12 @@ sigset_t block_end_signals() {
 void announce(const mempool::NodeInfo& self) {
   std::string providers;
   for (const auto& name : self.providers) providers += (providers.empty() ? "" : ",") + name;
-  std::printf("ready %s node=%s providers=%s\n", self.address.c_str(),
-              mempool::programs::node_text(self.id).c_str(), providers.c_str());
-  std::fflush(stdout);
+  const auto said = mempool::programs::print("ready " + self.address +
+                                             " node=" + mempool::programs::node_text(self.id) +
+                                             " providers=" + providers + "\n");
+  // It serves all the same.
+  if (!said)
+    mempool::transport::log().warn("nobody is told that it serves: {}", said.error().message);
 }
 
 }  // namespace
@@ -44,6 +46,7 @@ int main(int argc, char** argv) {
   CLI::App app{
       "A node of a MemPool cluster: stores blobs, spills the cold ones, serves them to all."};
   app.name("mempoold");
+  programs::offer_version(app);
   configuration.offer(app, programs::kNodeSettings);
   configuration.offer(app, programs::kClusterSettings);
   configuration.offer_file(app);
@@ -64,7 +67,7 @@ int main(int argc, char** argv) {
   transport::log().set_level(settings.log_level);
   const auto ends = block_end_signals();
   auto pool = Pool::open(settings.pool);
-  if (!pool) return programs::failed("mempoold", pool.error());
+  if (!pool) return programs::not_begun("mempoold", configuration, pool.error());
   announce(pool->self());
   int signal = 0;
   sigwait(&ends, &signal);

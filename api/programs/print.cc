@@ -60,7 +60,9 @@ ordered_json to_json(const Stats& s) {
           {"pinned_blobs", s.store.pinned_blobs},
           {"gets_by_path", paths},
           {"requests_served", s.requests_served},
+          {"recency_reports", s.recency_reports},
           {"sessions", s.sessions},
+          {"retries", s.retries},
           {"rss_bytes", s.rss_bytes}};
 }
 
@@ -70,12 +72,12 @@ std::string lines(const ordered_json& object, const std::string& indent = "") {
   for (const auto& [name, value] : object.items()) {
     const bool bytes = name == "bytes" || name.ends_with("_bytes") || name.starts_with("max_");
     char line[64];
-    std::snprintf(line, sizeof line, "%s%-24s ", indent.c_str(), name.c_str());
+    std::snprintf(line, sizeof line, "%s%-24s ", indent.c_str(), printable(name).c_str());
     text += line;
     if (value.is_object()) {
       text += value.empty() ? "none\n" : "\n" + lines(value, indent + "  ");
     } else if (value.is_string()) {
-      text += value.get<std::string>() + "\n";
+      text += printable(value.get<std::string>()) + "\n";
     } else if (bytes && value.is_number()) {
       text += value.dump() + " (" + human_bytes(value.get<std::uint64_t>()) + ")\n";
     } else {
@@ -86,6 +88,25 @@ std::string lines(const ordered_json& object, const std::string& indent = "") {
 }
 
 }  // namespace
+
+std::string json_text(const ordered_json& value) {
+  return value.dump(2, ' ', /*ensure_ascii=*/false, ordered_json::error_handler_t::replace) + "\n";
+}
+
+std::string printable(std::string_view text) {
+  std::string shown;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte >= ' ' && byte != 0x7f) {
+      shown += c;
+      continue;
+    }
+    char escaped[8];
+    std::snprintf(escaped, sizeof escaped, "\\x%02x", byte);
+    shown += escaped;
+  }
+  return shown;
+}
 
 std::string human_bytes(std::uint64_t bytes) {
   static constexpr const char* units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
@@ -100,9 +121,16 @@ std::string human_bytes(std::uint64_t bytes) {
   return text;
 }
 
+std::string microseconds(std::chrono::nanoseconds time) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.1f us",
+                std::chrono::duration<double, std::micro>(time).count());
+  return text;
+}
+
 std::string show(const BlobInfo& info, bool json) {
   ordered_json object = to_json(info);
-  if (json) return object.dump(2) + "\n";
+  if (json) return json_text(object);
   object.erase("in_memory");
   object.erase("on_disk");
   object["where"] = where(info);
@@ -113,20 +141,20 @@ std::string show(const std::vector<NodeInfo>& nodes, bool json) {
   if (json) {
     ordered_json list = ordered_json::array();
     for (const auto& node : nodes) list.push_back(to_json(node));
-    return list.dump(2) + "\n";
+    return json_text(list);
   }
   std::string text;
   for (const auto& node : nodes) {
     std::string providers;
     for (const auto& name : node.providers) providers += (providers.empty() ? "" : ",") + name;
-    text += node_text(node.id) + "  " + node.address + "  " + (node.alive ? "up  " : "down") +
-            "  " + providers + "\n";
+    text += node_text(node.id) + "  " + printable(node.address) + "  " +
+            (node.alive ? "up  " : "down") + "  " + printable(providers) + "\n";
   }
   return text;
 }
 
 std::string show(const Stats& stats, bool json) {
-  return json ? to_json(stats).dump(2) + "\n" : lines(to_json(stats));
+  return json ? json_text(to_json(stats)) : lines(to_json(stats));
 }
 
 }  // namespace mempool::programs

@@ -14,6 +14,15 @@ std::string provider_names() {
 
 }  // namespace
 
+Words path_names() {
+  Words names;
+  for (const auto& provider : transport::known_providers()) names.emplace_back(provider.name);
+  for (const auto name :
+       {transport::kSharedMemoryName, transport::kMappedFilesName, transport::kPushName})
+    names.emplace_back(name);
+  return names;
+}
+
 void Settings::declare(Configuration& to) {
   namespace level = spdlog::level;
   to.text("node", node, "HOST:PORT", "a node of the cluster (or environment MEMPOOL_NODE)");
@@ -25,10 +34,12 @@ void Settings::declare(Configuration& to) {
   to.choice<Policy>("policy", pool.policy, {{"lru", Policy::kLru}, {"mru", Policy::kMru}},
                     "which blobs go first: the least or the most recently used");
   to.text("cluster", pool.cluster, "NAME", "name of the cluster");
-  to.list("provider", pool.providers, "NAME[,NAME]",
-          "allowed paths: fabric providers (" + provider_names() +
-              "), shared (memory of nodes on this host), files (spill files that this process "
-              "sees), push (sent by the owner); default: auto, the best that both sides have");
+  auto paths = path_names();
+  paths.insert(paths.begin(), "auto");
+  to.names("provider", pool.providers, std::move(paths), "NAME[,NAME]",
+           "allowed paths: fabric providers (" + provider_names() +
+               "), shared (memory of nodes on this host), files (spill files that this process "
+               "sees), push (sent by the owner); default: auto, the best that both sides have");
   to.flag("require-rdma", pool.require_rdma, "refuse to work without RDMA");
   to.number("timeout-ms", pool.timeout_ms, 1, "MS", "patience with one operation");
   to.flag("insecure", pool.insecure,

@@ -21,6 +21,10 @@ struct Settings {
   void declare(Configuration& configuration);
 };
 
+/// What a path is called where people say which are allowed: the fabric providers, and those beside
+/// them.
+Words path_names();
+
 /// For Configuration::offer: what all programs need to take part in a cluster, ...
 inline const std::vector<std::string_view> kClusterSettings = {
     "cluster", "provider", "require-rdma", "timeout-ms", "log-level"};

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cerrno>
+#include <filesystem>
 #include <memory>
 #include <utility>
 
@@ -10,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "api/programs/nameless_file.h"
 #include "api/programs/system_error.h"
 
 namespace mempool::programs {
@@ -42,22 +44,31 @@ Status copy_standard_input(int to) {
 }  // namespace
 
 Result<SourceFile> SourceFile::open(const std::string& path) {
-  const bool standard_input = path == "-";
-  // O_NONBLOCK: a fifo without a writer must not hang the program.
-  Descriptor file{standard_input ? ::open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600)
-                                 : ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
-  if (file.fd < 0) return system_error(standard_input ? "/tmp" : path);
-  if (standard_input)
+  if (path == "-") {
+    std::error_code error;
+    const auto directory = std::filesystem::temp_directory_path(error);
+    if (error) return system_error("the directory of temporary files (TMPDIR)", error.value());
+    const Descriptor file{open_nameless(directory)};
+    if (file.fd < 0) return system_error(directory);
     if (auto copied = copy_standard_input(file.fd); !copied)
       return forward_error(std::move(copied));
+    return map(file.fd, "standard input");
+  }
+  // O_NONBLOCK: a fifo without a writer must not hang the program.
+  const Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
+  if (file.fd < 0) return system_error(path);
+  return map(file.fd, path);
+}
+
+Result<SourceFile> SourceFile::map(int fd, const std::string& path) {
   struct stat status {};
-  if (fstat(file.fd, &status) != 0) return system_error(path);
+  if (fstat(fd, &status) != 0) return system_error(path);
   if (!S_ISREG(status.st_mode))
     return fail(Code::kInvalidArgument, path + ": not a regular file; use - for standard input");
   SourceFile source;
   const auto size = static_cast<std::size_t>(status.st_size);
   if (size == 0) return source;
-  void* mapped = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.fd, 0);
+  void* mapped = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd, 0);
   if (mapped == MAP_FAILED) return system_error(path);
   madvise(mapped, size, MADV_SEQUENTIAL);
   source.bytes_ = {static_cast<const std::byte*>(mapped), size};

@@ -9,9 +9,9 @@
 
 namespace mempool::programs {
 
-/// The bytes of a file, mapped; standard input ("-") is first written to a nameless file, because
-/// its size is not known. Move-only. A file that shrinks while it is read ends the program with
-/// SIGBUS.
+/// The bytes of a file, mapped; standard input ("-") is first written to a nameless file, where
+/// TMPDIR says, because its size is not known. Move-only. A file that shrinks while it is read ends
+/// the program with SIGBUS.
 class SourceFile {
  public:
   static Result<SourceFile> open(const std::string& path);
@@ -23,6 +23,7 @@ class SourceFile {
 
  private:
   SourceFile() = default;
+  static Result<SourceFile> map(int fd, const std::string& path);
   std::span<const std::byte> bytes_;
 };
 

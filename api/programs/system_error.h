@@ -9,8 +9,7 @@
 
 namespace mempool::programs {
 
-inline tl::unexpected<Error> system_error(const std::string& what) {
-  const int reason = errno;
+inline tl::unexpected<Error> system_error(const std::string& what, int reason = errno) {
   const auto code = reason == ENOENT || reason == ENOTDIR ? Code::kNotFound
                     : reason == EACCES || reason == EPERM || reason == EROFS
                         ? Code::kPermissionDenied

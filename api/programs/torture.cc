@@ -2,7 +2,6 @@
 //
 // Exit status: 0 nothing was wrong, 1 something was (or it could not begin), 2 wrong usage.
 #include <csignal>
-#include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <random>
@@ -12,6 +11,7 @@
 
 #include "api/programs/command_line.h"
 #include "api/programs/configuration.h"
+#include "api/programs/settings.h"
 #include "api/programs/torture_report.h"
 #include "api/programs/torture_roles.h"
 #include "api/programs/torture_run.h"
@@ -50,9 +50,9 @@ std::vector<std::string> all_paths(const std::string& host) {
 void declare(programs::Configuration& to, Options& options) {
   auto& plan = options.plan;
   to.number("seconds", options.seconds, 1, "S", "how long, on each path");
-  to.list("path", options.paths, "NAME[,NAME]",
-          "the ways to read: shared, files, a provider's name (verbs, net, tcp, sockets), push; "
-          "default: all that are present, one after the other");
+  to.names("path", options.paths, programs::path_names(), "NAME[,NAME]",
+           "the ways to read: shared, files, a provider's name (verbs, net, tcp, sockets), push; "
+           "default: all that are present, one after the other");
   to.number("seed", plan.seed, 0, "N", "of all that is left to chance; default: a random one");
   to.text("host", options.host, "IPV4",
           "the address that nodes serve at; verbs needs its device's");
@@ -84,7 +84,8 @@ Options defaults() {
   Options options;
   options.self = std::filesystem::read_symlink("/proc/self/exe");
   options.mempoold = std::filesystem::path(options.self).replace_filename("mempoold");
-  options.spill_root = std::filesystem::temp_directory_path();
+  std::error_code error;
+  options.spill_root = std::filesystem::temp_directory_path(error);
   auto& plan = options.plan;
   plan.seed = std::random_device{}();
   plan.owners = 2;
@@ -108,6 +109,11 @@ Status check(Options& options) {
                                             std::to_string(torture::kMaxThreads) + " threads each");
   if (plan.smallest == 0 || plan.smallest > plan.largest)
     return fail(Code::kInvalidArgument, "--smallest must be 1 or more, and at most --largest");
+  if (plan.max_memsize == 0) return fail(Code::kInvalidArgument, "--max-memsize must be 1 or more");
+  if (plan.quarantine_ms <= plan.read_window_ms)
+    return fail(Code::kInvalidArgument, "--quarantine-ms must be larger than --read-window-ms");
+  if (options.spill_root.empty())
+    return fail(Code::kInvalidArgument, "TMPDIR is no directory: say --spill-dir");
   if (options.paths.empty()) options.paths = all_paths(options.host);
   for (const auto& path : options.paths) {
     if (auto known = transport::choose_paths({path}, false); !known)
@@ -120,7 +126,8 @@ Status check(Options& options) {
   return {};
 }
 
-/// The nodes that it starts are configured by their flags alone.
+/// A run is what its flags say, and so are the nodes that it starts: what configures the user's own
+/// nodes and clients does not change it.
 void forget_configuration() {
   std::vector<std::string> names;
   for (char** at = environ; *at; ++at)
@@ -138,27 +145,33 @@ int play(const Role& role) {
   return done ? 0 : programs::failed(std::string(kProgram) + ", to " + role.name, done.error());
 }
 
-int torture_all(const Options& options, bool as_json) {
+int torture_all(const programs::Configuration& configuration, const Options& options,
+                bool as_json) {
   for (const int number : {SIGINT, SIGTERM}) std::signal(number, [](int) { torture::interrupt(); });
-  if (!as_json) std::printf("seed %u, %u s on each path\n", options.plan.seed, options.seconds);
+  const auto say = [as_json](const std::string& text) {
+    return as_json ? Status() : programs::print(text);
+  };
+  auto said = say("seed " + std::to_string(options.plan.seed) + ", " +
+                  std::to_string(options.seconds) + " s on each path\n");
   std::vector<torture::Report> reports;
   bool well = true;
   for (const auto& path : options.paths) {
-    if (torture::interrupted()) break;
+    if (!said || torture::interrupted()) break;
     auto report = torture::run(options, path);
-    if (!report) return programs::failed(kProgram, report.error());
-    if (!as_json) std::fputs(torture::show(*report).c_str(), stdout);
-    std::fflush(stdout);
+    if (!report) return programs::not_begun(kProgram, configuration, report.error());
+    said = say(torture::show(*report));
     well = well && report->well();
     reports.push_back(std::move(*report));
   }
-  if (as_json) std::printf("%s\n", torture::json(reports, options.plan).c_str());
+  if (as_json) said = programs::print(torture::json(reports, options.plan));
+  if (!said) return programs::failed(kProgram, said.error());
   return well ? 0 : 1;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
+  forget_configuration();
   auto options = defaults();
   programs::Configuration configuration;
   declare(configuration, options);
@@ -169,6 +182,7 @@ int main(int argc, char** argv) {
       "kills the processes that do, and compares every byte that is read. Exit status 0: nothing "
       "was wrong."};
   app.name(kProgram);
+  programs::offer_version(app);
   configuration.offer(app, {"seconds", "path", "seed", "host", "owners", "readers", "threads",
                             "smallest", "largest", "max-memsize", "read-window-ms", "quarantine-ms",
                             "pause-every-ms", "kill-every-ms", "spill-dir", "mempoold"});
@@ -176,7 +190,7 @@ int main(int argc, char** argv) {
   add_role(app, role);
   if (const auto status = programs::parse(app, configuration, argc, argv)) return *status;
   if (!role.name.empty()) return play(role);
-  if (auto fine = check(options); !fine) return programs::failed(kProgram, fine.error());
-  forget_configuration();
-  return torture_all(options, as_json);
+  if (auto fine = check(options); !fine)
+    return programs::not_begun(kProgram, configuration, fine.error());
+  return torture_all(configuration, options, as_json);
 }

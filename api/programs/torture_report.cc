@@ -92,7 +92,7 @@ std::string json(const std::vector<Report>& reports, const Plan& plan) {
                     {"lost_blobs", r.lost},
                     {"accepted_wrong_bytes", r.wrong},
                     {"first_wrong", r.first_wrong}});
-  return nlohmann::ordered_json{{"seed", plan.seed}, {"runs", runs}}.dump(2);
+  return programs::json_text({{"seed", plan.seed}, {"runs", runs}});
 }
 
 }  // namespace mempool::torture

@@ -1,5 +1,6 @@
 // The command line: what every command does, prints and returns.
 #include <algorithm>
+#include <csignal>
 
 #include <nlohmann/json.hpp>
 #include <sys/stat.h>
@@ -76,6 +77,22 @@ TEST_F(CliTest, SetReadsStandardInput) {
   EXPECT_TRUE(same(bytes_of(cli({"get", last_line(piped.out)}).out), pattern(100'000, 1)));
 }
 
+TEST_F(CliTest, StandardInputIsKeptWhereTMPDIRSays) {
+  const auto with = [&](const fs::path& place) {
+    return cli({"set", "-"}, {.environment = {"TMPDIR=" + place.native()}, .input = pattern(100)});
+  };
+  EXPECT_EQ(with(directory_.path()).status, 0);
+  const auto ran = with(directory_ / "none");
+  EXPECT_EQ(ran.status, 1);
+  EXPECT_THAT(ran.err, AllOf(StartsWith("mempool: "), HasSubstr("TMPDIR")));
+  const auto disk = SmallDisk::mount(directory_ / "disk", kMiB);
+  if (!disk) GTEST_SKIP() << "SKIPPED: nothing can be mounted here";
+  const auto full = cli({"set", "-"}, {.environment = {"TMPDIR=" + (directory_ / "disk").native()},
+                                       .input = pattern(2 * kMiB)});
+  EXPECT_EQ(full.status, 1);
+  EXPECT_THAT(full.err, StartsWith("mempool: NoSpace: "));
+}
+
 TEST_F(CliTest, FailedGetLeavesNoFile) {
   const auto ref = done({"set", input()});
   done({"delete", ref});
@@ -93,6 +110,66 @@ TEST_F(CliTest, FailedGetLeavesNoFile) {
                          node_.address(), "get", done({"set", input()})});
   EXPECT_EQ(full.status, 1);
   EXPECT_THAT(full.err, StartsWith("mempool: NoSpace: standard output: "));
+}
+
+TEST_F(CliTest, GetKeepsWhatAFileIs) {
+  const auto ref = done({"set", input()});
+  write_file(output(), bytes_of("before"));
+  fs::permissions(output(), fs::perms::owner_read | fs::perms::owner_write);
+  const auto link = directory_ / "link";
+  fs::create_symlink("out", link);
+  done({"get", ref, "-o", link.native()});
+  EXPECT_TRUE(fs::is_symlink(link));
+  EXPECT_TRUE(same(written(), pattern(100'000, 1)));
+  EXPECT_EQ(fs::status(output()).permissions(), fs::perms::owner_read | fs::perms::owner_write);
+  fs::remove(output());
+  done({"get", ref, "-o", link.native()});
+  EXPECT_TRUE(fs::is_symlink(link)) << "also one that led nowhere";
+  EXPECT_TRUE(same(written(), pattern(100'000, 1)));
+}
+
+TEST_F(CliTest, GetWritesIntoPipesAndDevices) {
+  const auto ref = done({"set", input()});
+  const auto fifo = directory_ / "fifo";
+  ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
+  Child reader({"/bin/cat", fifo.native()});
+  done({"get", ref, "-o", fifo.native()});
+  EXPECT_EQ(reader.wait(), (Ended{0, 0}));
+  EXPECT_TRUE(same(bytes_of(reader.out()), pattern(100'000, 1)));
+  EXPECT_TRUE(fs::is_fifo(fifo));
+  const auto device = directory_ / "device";
+  fs::create_symlink("/dev/null", device);
+  done({"get", ref, "-o", device.native()});
+  EXPECT_TRUE(fs::is_symlink(device));
+  EXPECT_TRUE(fs::is_character_file("/dev/null"));
+  expect_failure({"get", ref, "-o", directory_.path().native()}, "Io");
+}
+
+TEST_F(CliTest, GetOverTheLimitOfFileSizesLeavesNoFile) {
+  const auto limited =
+      run({"/bin/sh", "-c", "ulimit -f 64 && exec \"$0\" \"$@\"", cli_program(), "--node",
+           node_.address(), "get", done({"set", input()}), "-o", output()});
+  EXPECT_EQ(limited.status, 1);
+  EXPECT_THAT(limited.err, StartsWith("mempool: NoSpace: " + output()));
+  for (const auto& file : files_below(directory_.path()))
+    EXPECT_THAT(file.filename().native(), ::testing::Not(StartsWith("out")));
+}
+
+TEST_F(CliTest, SignalsThatEndAGetLeaveNoFile) {
+  Daemon other(spill_directory("b"), {"--join", node_.address()});
+  ASSERT_TRUE(eventually([&] { return done_json({"nodes"}).size() == 2; }));
+  const auto ref = done({"set", input(), "--on", other.address()});
+  other.pause();
+  for (const int number : {SIGINT, SIGTERM, SIGHUP}) {
+    Child get({cli_program(), "--node", node_.address(), "get", ref, "-o", output()});
+    const auto part = output() + ".part." + std::to_string(get.pid());
+    EXPECT_TRUE(eventually([&] { return fs::exists(part); })) << get.err();
+    get.signal(number);
+    EXPECT_EQ(get.wait(), (Ended{-1, number}));
+    EXPECT_FALSE(fs::exists(part));
+    EXPECT_FALSE(fs::exists(output()));
+  }
+  other.resume();
 }
 
 TEST_F(CliTest, DeleteTakesSeveralAndGoesOnAfterAMissingOne) {
@@ -147,6 +224,20 @@ TEST_F(CliTest, SetOptions) {
   EXPECT_EQ(info["retain"], true);
 }
 
+TEST_F(CliTest, TextInAnyEncodingIsPrinted) {
+  Daemon other(spill_directory("a\xff"));
+  const auto ran = run_cli(other.address(), {"set", input(), "--type", "\xff\x1b[31mred"});
+  const auto ref = last_line(ran.out);
+  EXPECT_EQ(run_cli(other.address(), {"copy-to-disk", ref}).status, 0);
+  const auto as_json = run_cli(other.address(), {"inspect", ref, "--json"});
+  EXPECT_EQ(as_json.status, 0) << as_json.err;
+  const auto info = json::parse(as_json.out);
+  EXPECT_EQ(info["type"], "\xEF\xBF\xBD\x1b[31mred");
+  EXPECT_THAT(info["file"].get<std::string>(), HasSubstr("/a\xEF\xBF\xBD/"));
+  const auto text = run_cli(other.address(), {"inspect", ref}).out;
+  EXPECT_THAT(text, AllOf(HasSubstr("\\x1b[31mred\n"), ::testing::Not(HasSubstr("\x1b"))));
+}
+
 TEST_F(CliTest, InspectNodesAndStats) {
   const auto ref = done({"set", input()});
   const auto info = done_json({"inspect", ref});
@@ -176,7 +267,10 @@ TEST_F(CliTest, InspectNodesAndStats) {
   EXPECT_EQ(stats["max_memsize"], 64 * kMiB);
   EXPECT_GE(stats["sessions"], 1);
   EXPECT_GT(stats["requests_served"], 0);
-  EXPECT_THAT(cli({"stats"}).out, AllOf(HasSubstr("payload_bytes"), HasSubstr("64.0 MiB")));
+  EXPECT_GE(stats["recency_reports"], 0);
+  EXPECT_TRUE(stats["retries"].is_object());
+  EXPECT_THAT(cli({"stats"}).out, AllOf(HasSubstr("payload_bytes"), HasSubstr("64.0 MiB"),
+                                        HasSubstr("recency_reports"), HasSubstr("retries")));
 }
 
 TEST_F(CliTest, OnNamesANodeByAddressOrId) {
@@ -204,7 +298,7 @@ TEST_F(CliTest, NodeFromTheEnvironment) {
       run({cli_program(), "--node", node_.address(), "nodes"}, {.environment = {"MEMPOOL_NODE=x"}});
   EXPECT_EQ(both.status, 0) << both.err;
   const auto wrong = run({cli_program(), "nodes"}, {.environment = {"MEMPOOL_NODE=nonsense"}});
-  EXPECT_EQ(wrong.status, 1);
+  EXPECT_EQ(wrong.status, 2);
   EXPECT_THAT(wrong.err, HasSubstr("HOST:PORT"));
 }
 
@@ -240,7 +334,20 @@ TEST_F(CliTest, LoadPrintsAManifestAndVerifyProvesIt) {
   EXPECT_EQ(report["gets_by_path"]["shared memory"], 4);
   EXPECT_EQ(cli({"verify", "-"}, {.input = bytes_of(loaded.out)}).status, 0);
 
-  // An original of the same size that changed is a mismatch; one that is gone is only counted.
+  // Originals that are gone or have another size prove nothing.
+  fs::rename(tree / "a", tree / "b");
+  write_file(tree / "empty", pattern(1));
+  const auto partly = cli({"verify", manifest});
+  EXPECT_EQ(partly.status, 1);
+  EXPECT_THAT(partly.out, AllOf(HasSubstr("files       2\n"), HasSubstr("changed     2 "),
+                                HasSubstr("mismatches  0")));
+  EXPECT_THAT(partly.err, AllOf(HasSubstr("not compared: " + (tree / "a").native()),
+                                HasSubstr("empty: has 1 bytes, and had 0"),
+                                HasSubstr("mempool: NotFound: 2 of 4 files")));
+  write_file(tree / "empty", {});
+  fs::rename(tree / "b", tree / "a");
+
+  // An original of the same size that changed is a mismatch.
   flip(tree / "deep" / "big", 12345);
   fs::remove(tree / "a");
   const auto changed = cli({"verify", manifest, "--json"});
@@ -251,6 +358,55 @@ TEST_F(CliTest, LoadPrintsAManifestAndVerifyProvesIt) {
   EXPECT_EQ(report["mismatches"], 1);
   EXPECT_EQ(report["changed_files"], 1);
   EXPECT_EQ(report["files"], 3);
+}
+
+TEST_F(CliTest, StandardOutputThatIsFullIsAnError) {
+  fs::create_directories(directory_ / "tree");
+  write_file(directory_ / "tree" / "a", pattern(10, 1));
+  const auto tree = (directory_ / "tree").native();
+  const auto manifest = (directory_ / "manifest").native();
+  write_file(manifest, bytes_of(cli({"load", tree}).out));
+  for (const Words& words : {Words{"verify", "--json", manifest},
+                             {"verify", manifest},
+                             {"load", tree},
+                             {"stats"},
+                             {"doctor"},
+                             {"print-config"},
+                             {"--help"}}) {
+    Words command{"/bin/sh",     "-c",     "exec \"$0\" \"$@\" > /dev/full",
+                  cli_program(), "--node", node_.address()};
+    command.insert(command.end(), words.begin(), words.end());
+    const auto ran = run(command);
+    EXPECT_EQ(ran.status, 1) << words[0];
+    EXPECT_THAT(ran.err, StartsWith("mempool: NoSpace: ")) << words[0];
+  }
+}
+
+TEST_F(CliTest, LoadSaysWhatItCannotRead) {
+  const auto tree = directory_ / "tree";
+  fs::create_directories(tree / "closed");
+  for (const char* name : {"a", "b", "closed/c"}) write_file(tree / name, pattern(10));
+  fs::permissions(directory_.path(), fs::perms::all);
+  fs::permissions(tree / "a", fs::perms::none);
+  fs::permissions(tree / "closed", fs::perms::none);
+  Words command{cli_program(), "--node", node_.address(), "load", tree.native()};
+  if (::geteuid() == 0) {
+    if (!fs::exists("/usr/bin/setpriv"))
+      GTEST_SKIP() << "SKIPPED: root may read everything, and there is no setpriv";
+    command.insert(command.begin(),
+                   {"/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"});
+  }
+  const auto ran = run(command);
+  fs::permissions(tree / "closed", fs::perms::all);
+  if (ran.err.find("setpriv") != std::string::npos || ran.status == 127 ||
+      ran.err.find("error while loading") != std::string::npos)
+    GTEST_SKIP() << "SKIPPED: another user cannot be taken here: " << ran.err;
+  EXPECT_EQ(ran.status, 1);
+  EXPECT_THAT(ran.out, AllOf(StartsWith((tree / "b").native()), HasSubstr("dref1")));
+  EXPECT_EQ(std::ranges::count(ran.out, '\n'), 1);
+  EXPECT_THAT(ran.err, AllOf(HasSubstr("left out: " + (tree / "a").native() + ": Permission"),
+                             HasSubstr("left out: " + (tree / "closed").native() + ": Permission"),
+                             HasSubstr("mempool: Io: 2 files or directories")));
 }
 
 TEST_F(CliTest, LoadOnOneNodeAndOnAllInTurn) {

@@ -99,6 +99,11 @@ TEST_F(ConfigurationTest, FlagsMayBeTakenBack) {
                          HasSubstr("\nrequire-rdma = false  # environment MEMPOOL_REQUIRE_RDMA")));
 }
 
+TEST_F(ConfigurationTest, OfContradictingFlagsTheLastOneCounts) {
+  EXPECT_THAT(printed({"--insecure", "--no-insecure"}), HasSubstr("\ninsecure = false  # flag"));
+  EXPECT_THAT(printed({"--no-insecure", "--insecure"}), HasSubstr("\ninsecure = true  # flag"));
+}
+
 TEST_F(ConfigurationTest, ANodeUsesIt) {
   const auto path =
       file("# a node\nlisten = '127.0.0.1:0'\nmax-memsize = '2MiB'\nlog-level='off'\n");
@@ -197,6 +202,13 @@ TEST_F(ConfigurationTest, MistakesInTheEnvironment) {
   // Empty is none; what is no setting may be anybody's.
   EXPECT_THAT(printed({}, {"MEMPOOL_POLICY=", "MEMPOOL_SERVICE_HOST=x"}),
               HasSubstr("policy = \"lru\"  # default"));
+}
+
+TEST_F(ConfigurationTest, TestsDoNotSeeTheUsersOwn) {
+  ::setenv("MEMPOOL_CLUSTER", "the user's", 1);
+  const auto out = printed({});
+  ::unsetenv("MEMPOOL_CLUSTER");
+  EXPECT_THAT(out, Not(HasSubstr("the user's")));
 }
 
 TEST_F(ConfigurationTest, NowhereToServe) {

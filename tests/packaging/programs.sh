@@ -22,6 +22,7 @@ for program in mempoold mempool mempool-torture; do
     echo "$program takes libmempool-client from ${found:-nowhere}, not from $installed" >&2
     exit 1
   fi
+  [[ $("$prefix/bin/$program" --version) == "$program $version" ]]
 done
 
 mkfifo "$work/ready"

@@ -52,12 +52,13 @@ Child::Child(const std::vector<std::string>& command, const ChildOptions& option
   arguments.push_back(nullptr);
   std::vector<char*> environment;
   for (char** at = environ; *at; ++at) {
-    // One of the same name would hide what the test asks for.
+    // One of the same name would hide what the test asks for, and the programs' settings are the
+    // test's alone: not those of who runs it.
     const std::string_view name(*at, std::strcspn(*at, "="));
-    bool replaced = false;
+    bool dropped = name.starts_with("MEMPOOL_");
     for (const auto& own : options.environment)
-      replaced = replaced || (own.starts_with(name) && own[name.size()] == '=');
-    if (!replaced) environment.push_back(*at);
+      dropped = dropped || (own.starts_with(name) && own[name.size()] == '=');
+    if (!dropped) environment.push_back(*at);
   }
   for (const auto& own : options.environment) environment.push_back(const_cast<char*>(own.c_str()));
   environment.push_back(nullptr);
@@ -69,6 +70,8 @@ Child::Child(const std::vector<std::string>& command, const ChildOptions& option
     // Only async-signal-safe calls from here on.
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (::getppid() != parent) ::_exit(126);
+    // Ignored where the tests run in the background.
+    for (const int number : {SIGHUP, SIGINT, SIGQUIT}) ::signal(number, SIG_DFL);
     if (!options.directory.empty() && ::chdir(options.directory.c_str()) != 0) ::_exit(126);
     ::dup2(in, STDIN_FILENO);
     ::dup2(out_, STDOUT_FILENO);

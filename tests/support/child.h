@@ -19,7 +19,7 @@
 namespace mempool::test {
 
 struct ChildOptions {
-  std::vector<std::string> environment;  // NAME=VALUE, in addition
+  std::vector<std::string> environment;  // NAME=VALUE, beside those inherited but for MEMPOOL_...
   Bytes input;                           // standard input
   std::string directory;                 // empty: the test's own
 };

@@ -34,6 +34,9 @@ std::string daemon_program() {
 std::string cli_program() {
   return MEMPOOL_CLI;
 }
+std::string torture_program() {
+  return MEMPOOL_TORTURE;
+}
 std::string reader_program() {
   return MEMPOOL_TEST_READER;
 }

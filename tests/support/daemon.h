@@ -16,6 +16,7 @@ using Words = std::vector<std::string>;
 /// The paths of mempoold, of mempool, and of a client that keeps what it reads (reader.cc).
 std::string daemon_program();
 std::string cli_program();
+std::string torture_program();
 std::string reader_program();
 
 /// A node, ready when constructed (or the test fails with what it printed). Unless told otherwise
