@@ -249,8 +249,7 @@ Status RemoteGet::copy(std::uint64_t offset, std::span<std::byte> out) {
   if (!place) return forward_error(std::move(place));
   if (*place == Place::kMemory) {
     // A fabric brings them to memory that it knows.
-    if (!peer_->shared())
-      std::copy_n(buffer_.data() + kHeaderRoomBytes, out.size(), out.data());
+    if (!peer_->shared()) std::copy_n(buffer_.data() + kHeaderRoomBytes, out.size(), out.data());
   } else if (!copy_file(offset, out)) {
     if (auto pushed = push(offset, out); !pushed) return pushed;
   }

@@ -365,6 +365,8 @@ Result<Stats> Server::stats() {
     stats->sessions = listener_->sessions();
     stats->requests_served = listener_->requests_served();
     stats->recency_reports = listener_->recency_reports();
+    stats->retries = cluster_.counters().retries();
+    stats->path_changes = cluster_.fabrics().path_changes();
   }
   return stats;
 }

@@ -17,8 +17,9 @@ namespace {
 //            arrive after about twice their packets, in one read not at all. Without loss the size
 //            makes no difference (soft-RoCE).
 // shm        Names its endpoints itself. Only opened by name: its fast path needs a permission that
-//            containers deny, and checks no key; and between endpoints of one process libfabric 1.17
-//            crashes when one goes. Between processes it is tested by the torture program.
+//            containers deny, and checks no key; and between endpoints of one process
+//            libfabric 1.17 crashes when one goes. Between processes it is tested by the torture
+//            program.
 // spin_us    On TCP providers the one who waits is also the one who moves the data, so polling is
 //            progress. `sockets` moves data on threads of its own, which a polling reader starves
 //            on small machines (6 ms a read instead of 60 us on two cores): there a reader blocks

@@ -67,13 +67,16 @@ Offset<wire::Stats> pack(FlatBufferBuilder& b, const Stats& s) {
   for (const auto& [name, path] : s.gets_by_path)
     paths.push_back(wire::CreatePathStats(b, b.CreateString(name), path.gets, path.bytes));
   const auto by_path = b.CreateVector(paths);
+  std::vector<Offset<wire::Count>> retries;
+  for (const auto& [name, count] : s.retries)
+    retries.push_back(wire::CreateCount(b, b.CreateString(name), count));
   const StoreStats& store = s.store;
-  return wire::CreateStats(b, s.node, store.payload_bytes, store.max_memsize, store.capacity_bytes,
-                           store.blobs, store.blobs_in_memory, store.blobs_on_disk,
-                           store.disk_bytes, store.max_disksize, store.spilled_bytes, store.hits,
-                           store.misses, store.evictions, store.fragmentation_evictions,
-                           store.quarantined_bytes, store.pinned_blobs, by_path, s.requests_served,
-                           s.sessions, s.rss_bytes, s.recency_reports);
+  return wire::CreateStats(
+      b, s.node, store.payload_bytes, store.max_memsize, store.capacity_bytes, store.blobs,
+      store.blobs_in_memory, store.blobs_on_disk, store.disk_bytes, store.max_disksize,
+      store.spilled_bytes, store.hits, store.misses, store.evictions, store.fragmentation_evictions,
+      store.quarantined_bytes, store.pinned_blobs, by_path, s.requests_served, s.sessions,
+      s.rss_bytes, s.recency_reports, b.CreateVector(retries), s.path_changes);
 }
 
 template <class T>
@@ -234,6 +237,10 @@ Stats unpack(const wire::Stats* s) {
   stats.sessions = s->sessions();
   stats.rss_bytes = s->rss_bytes();
   stats.recency_reports = s->recency_reports();
+  limit(s->retries(), kMaxPaths);
+  if (s->retries())
+    for (const auto* r : *s->retries()) stats.retries[text(r->name(), kMaxNameBytes)] = r->count();
+  stats.path_changes = s->path_changes();
   return stats;
 }
 

@@ -63,6 +63,7 @@ ordered_json to_json(const Stats& s) {
           {"recency_reports", s.recency_reports},
           {"sessions", s.sessions},
           {"retries", s.retries},
+          {"path_changes", s.path_changes},
           {"rss_bytes", s.rss_bytes}};
 }
 

@@ -91,6 +91,8 @@ Reply full_reply() {
   reply.stats.sessions = 19;
   reply.stats.rss_bytes = 20;
   reply.stats.recency_reports = 21;
+  reply.stats.retries["late"] = 22;
+  reply.stats.path_changes = 23;
   return reply;
 }
 
@@ -179,6 +181,8 @@ TEST(Wire, ReplyRoundTrips) {
   EXPECT_EQ(back.stats.sessions, 19U);
   EXPECT_EQ(back.stats.rss_bytes, 20U);
   EXPECT_EQ(back.stats.recency_reports, 21U);
+  EXPECT_EQ(back.stats.retries, sent.stats.retries);
+  EXPECT_EQ(back.stats.path_changes, 23U);
 }
 
 TEST(Wire, EmptyMessagesOfEachKind) {

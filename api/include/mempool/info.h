@@ -66,10 +66,9 @@ struct Stats {
   std::uint64_t recency_reports = 0;  // messages of peers that tell what they read without asking
   std::uint64_t sessions = 0;         // open ones
   // Why reads of other nodes' memory were not accepted at once: "rejected" (other bytes are there),
-  // "late" (the header was read again), "failed" (the provider), "not in memory". In local_stats().
+  // "late" (the header was read again), "failed" (the provider), "not in memory".
   std::map<std::string, std::uint64_t> retries;
   // Nodes that came to be read by another provider than before, because one failed, or works again.
-  // In local_stats().
   std::uint64_t path_changes = 0;
   std::uint64_t rss_bytes = 0;
 };
