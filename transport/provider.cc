@@ -29,6 +29,7 @@ constexpr std::array<Provider, 5> kProviders{{
      .automatic = true,
      .has_hosts = true,
      .loopback = false,
+     .pulls = true,
      .spin_us = 50,
      .max_read_bytes = 64 * 1024},
     {.name = "net",
@@ -37,6 +38,7 @@ constexpr std::array<Provider, 5> kProviders{{
      .automatic = true,
      .has_hosts = true,
      .loopback = true,
+     .pulls = false,
      .spin_us = 100},
     {.name = "tcp",
      .fabric_name = "tcp",
@@ -44,6 +46,7 @@ constexpr std::array<Provider, 5> kProviders{{
      .automatic = true,
      .has_hosts = true,
      .loopback = true,
+     .pulls = false,
      .spin_us = 100},
     {.name = "sockets",
      .fabric_name = "sockets",
@@ -51,6 +54,7 @@ constexpr std::array<Provider, 5> kProviders{{
      .automatic = true,
      .has_hosts = true,
      .loopback = true,
+     .pulls = false,
      .spin_us = 0},
     {.name = "shm",
      .fabric_name = "shm",
@@ -58,6 +62,7 @@ constexpr std::array<Provider, 5> kProviders{{
      .automatic = false,
      .has_hosts = false,
      .loopback = true,
+     .pulls = false,
      .spin_us = 50},
 }};
 
@@ -109,6 +114,7 @@ Result<AllowedPaths> choose_paths(std::vector<std::string> asked, bool require_r
   paths.shared_memory = (is_asked(kSharedMemoryName) || automatic) && !require_rdma;
   paths.mapped_files = (is_asked(kMappedFilesName) || automatic) && !require_rdma;
   is_asked(kPushName);
+  paths.pull = is_asked(kPullName);
   // Looking for providers takes long (fi_getinfo), so only those look who want some.
   if (!automatic && asked.empty() && !require_rdma) return paths;
 
