@@ -47,8 +47,10 @@ Result<Buffer> Puller::take_buffer() {
   std::lock_guard lock(mutex_);
   for (const auto& buffer : made_)
     if (buffer.block()->references.load(std::memory_order_acquire) == 1) return buffer;
-  if (made_.size() == kReads)
+  if (made_.size() == kReads) {
+    log().debug("no buffer is free to pull a part: the set is sent");
     return fail(Code::kLimit, "the node pulls " + std::to_string(kReads) + " parts at a time");
+  }
   auto buffer = buffers_.take(kPullPartBytes);
   if (buffer) made_.push_back(*buffer);
   return buffer;
@@ -65,6 +67,7 @@ Result<Buffer> Puller::read(Source& source, std::uint64_t offset, std::uint64_t 
   auto read = source.fabric.read(from, *buffer, 0, bytes, until);
   if (read) return buffer;
   source.failed = true;
+  log().debug("the owner cannot read the source of a session: {}", read.error().message);
   return fail(Code::kUnavailable, "the owner cannot read the source: " + read.error().message);
 }
 

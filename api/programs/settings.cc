@@ -28,7 +28,8 @@ void Settings::declare(Configuration& to) {
   to.list("provider", pool.providers, "NAME[,NAME]",
           "allowed paths: fabric providers (" + provider_names() +
               "), shared (memory of nodes on this host), files (spill files that this process "
-              "sees), push (sent by the owner); default: auto, the best that both sides have");
+              "sees), push (sent by the owner), pull (large sets, over any provider); default: "
+              "auto, the best that both sides have");
   to.flag("require-rdma", pool.require_rdma, "refuse to work without RDMA");
   to.number("timeout-ms", pool.timeout_ms, 1, "MS", "patience with one operation");
   to.flag("insecure", pool.insecure,
