@@ -153,8 +153,9 @@ Result<DRef> Remote::set_in_parts(Peer& peer, std::span<const std::byte> bytes,
       return pulled = have_pulled(peer.session(), *slot, draft, bytes, timeout);
     });
     const auto failure = pulled ? Code::kOk : pulled.error().code;
-    if (failure == Code::kUnavailable) peer.stop_pulling(pulled.error());
-    // Limit: the owner has enough to do for others.
+    if (failure == Code::kUnavailable || failure == Code::kTimeout)
+      peer.stop_pulling(pulled.error());
+    // Limit: the owner has enough to do for others. After a timeout there is no time left.
     const bool may_be_sent = failure == Code::kUnavailable || failure == Code::kLimit;
     if (!may_be_sent || !peer.alive()) return ref;
   }
