@@ -16,11 +16,44 @@ using transport::Op;
 using transport::Peer;
 using transport::Reply;
 using transport::Request;
+using transport::SourceMemory;
 
 namespace {
 
 void drop_buffer(void* block, void*) noexcept {
   transport::Buffer dropped(static_cast<transport::BufferBlock*>(block));
+}
+
+/// Sends the bytes to the draft.
+Status send_to(transport::Connection& session, const BlobId& draft,
+               std::span<const std::byte> bytes, std::chrono::milliseconds timeout) {
+  Transfer transfer(session, timeout);
+  for (std::size_t at = 0; at < bytes.size(); at += Transfer::kPartBytes) {
+    const auto part = bytes.subspan(at, std::min(Transfer::kPartBytes, bytes.size() - at));
+    if (!transfer.send({.op = Op::kSetChunk, .blob = draft}, part, {})) break;
+  }
+  return transfer.finish();
+}
+
+/// Has the owner read the bytes to the draft, out of the slot, which they pass through part by
+/// part.
+Status have_pulled(transport::Connection& session, const SourceMemory::Slot& slot,
+                   const BlobId& draft, std::span<const std::byte> bytes,
+                   std::chrono::milliseconds timeout) {
+  constexpr auto kParts = SourceMemory::kPartsOfSlot;
+  Transfer transfer(session, timeout, kParts);
+  std::size_t part = 0;
+  for (std::size_t at = 0; at < bytes.size(); at += transport::kPullPartBytes) {
+    // With one fewer in flight the owner has read what stood in this part.
+    if (!transfer.await_room()) break;
+    const auto piece = bytes.subspan(at, std::min(transport::kPullPartBytes, bytes.size() - at));
+    std::ranges::copy(piece, slot.part(part).begin());
+    const Request pull{
+        .op = Op::kSetPull, .blob = draft, .offset = slot.offset_of(part), .length = piece.size()};
+    if (!transfer.send(pull, {}, {})) break;
+    part = (part + 1) % kParts;
+  }
+  return transfer.finish();
 }
 
 Request set_request(std::span<const std::byte> bytes, const SetOptions& options,
@@ -83,34 +116,52 @@ Result<DRef> Remote::set(std::span<const std::byte> bytes, const SetOptions& opt
   return reply->ref;
 }
 
-/// The owner reserves first, so that a blob it cannot take is refused before its bytes travel. An
-/// unfinished draft ends with the commit that finds it so, or with the session.
+/// The owner reserves first, so that a blob it cannot take is refused before its bytes travel. Then
+/// `move` brings the bytes to the draft. One that failed is given up, or ends with the session.
+template <class Move>
+Result<DRef> Remote::upload(Peer& peer, std::uint64_t length, const SetOptions& options,
+                            Move move) {
+  const auto timeout = cluster_.timeout(options.timeout_ms);
+  const BlobId draft{.object = next_draft_.fetch_add(1)};
+  Request begin{.op = Op::kSetBegin, .blob = draft, .length = length, .options = options};
+  begin.timeout_ms = static_cast<std::uint32_t>(timeout.count());
+  const Request give_up{.op = Op::kSetCommit, .blob = draft, .release = true};
+  auto begun = peer.session().call(std::move(begin), Cluster::Clock::now() + timeout);
+  if (!begun) {
+    // It may yet begin; what follows it in order drops it.
+    if (begun.error().code == Code::kTimeout) (void)peer.session().start(give_up);
+    return forward_error(std::move(begun));
+  }
+  if (auto moved = move(draft); !moved) {
+    (void)peer.session().start(give_up);
+    return forward_error(std::move(moved));
+  }
+  auto reply =
+      peer.session().call({.op = Op::kSetCommit, .blob = draft}, Cluster::Clock::now() + timeout);
+  if (!reply) return forward_error(std::move(reply));
+  return reply->ref;
+}
+
+/// The owner reads the bytes where that pays, and they are sent where it does not or cannot be
+/// done.
 Result<DRef> Remote::set_in_parts(Peer& peer, std::span<const std::byte> bytes,
                                   const SetOptions& options) {
   const auto timeout = cluster_.timeout(options.timeout_ms);
-  const BlobId draft{.object = next_draft_.fetch_add(1)};
-  const Request commit{.op = Op::kSetCommit, .blob = draft};
-  Request begin{.op = Op::kSetBegin, .blob = draft, .length = bytes.size(), .options = options};
-  begin.timeout_ms = static_cast<std::uint32_t>(timeout.count());
-  auto begun = peer.session().call(std::move(begin), Cluster::Clock::now() + timeout);
-  if (!begun) {
-    // It may yet begin; the commit that follows it in order drops it.
-    if (begun.error().code == Code::kTimeout) (void)peer.session().start(commit);
-    return forward_error(std::move(begun));
+  if (auto slot = peer.pull_slot(Cluster::Clock::now() + timeout)) {
+    Status pulled;
+    auto ref = upload(peer, bytes.size(), options, [&](const BlobId& draft) {
+      return pulled = have_pulled(peer.session(), *slot, draft, bytes, timeout);
+    });
+    const auto failure = pulled ? Code::kOk : pulled.error().code;
+    if (failure == Code::kUnavailable || failure == Code::kTimeout)
+      peer.stop_pulling(pulled.error());
+    // Limit: the owner has enough to do for others. After a timeout there is no time left.
+    const bool may_be_sent = failure == Code::kUnavailable || failure == Code::kLimit;
+    if (!may_be_sent || !peer.alive()) return ref;
   }
-  Transfer transfer(peer.session(), timeout);
-  for (std::size_t at = 0; at < bytes.size(); at += Transfer::kPartBytes)
-    if (!transfer.send({.op = Op::kSetChunk, .blob = draft},
-                       bytes.subspan(at, std::min(Transfer::kPartBytes, bytes.size() - at)), {}))
-      break;
-  auto sent = transfer.finish();
-  if (!sent) {
-    (void)peer.session().start(commit);  // drops the draft
-    return forward_error(std::move(sent));
-  }
-  auto reply = peer.session().call(commit, Cluster::Clock::now() + timeout);
-  if (!reply) return forward_error(std::move(reply));
-  return reply->ref;
+  return upload(peer, bytes.size(), options, [&](const BlobId& draft) {
+    return send_to(peer.session(), draft, bytes, timeout);
+  });
 }
 
 /// Small ones travel one behind the other without waiting; the owner answers so many at a time.

@@ -37,6 +37,9 @@ class Remote final : public Verbs {
   Result<transport::Reply> ask(const BlobId& id, transport::Request request);
   Result<DRef> set_in_parts(transport::Peer& peer, std::span<const std::byte> bytes,
                             const SetOptions& options);
+  template <class Move>
+  Result<DRef> upload(transport::Peer& peer, std::uint64_t length, const SetOptions& options,
+                      Move move);
 
   Cluster& cluster_;
   std::atomic<std::uint64_t> next_draft_{1};

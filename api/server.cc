@@ -67,8 +67,14 @@ Reply reply_with_location(Result<Node::Located> located) {
 class ServedSession final : public transport::SessionHandler {
  public:
   ServedSession(Server& server, Node& node, Cluster& cluster,
-                std::shared_ptr<transport::RegionDoor> door, const transport::SessionId& id)
-      : server_(server), node_(node), cluster_(cluster), door_(std::move(door)), id_(id) {
+                std::shared_ptr<transport::RegionDoor> door, const transport::SessionId& id,
+                std::string host)
+      : server_(server),
+        node_(node),
+        cluster_(cluster),
+        door_(std::move(door)),
+        id_(id),
+        host_(std::move(host)) {
     if (door_) door_->admit(id_);
   }
   ~ServedSession() override {
@@ -83,12 +89,14 @@ class ServedSession final : public transport::SessionHandler {
   // A spilled blob that peers ask for as often as that moves to memory.
   static constexpr std::uint32_t kReadsToPromote = 2;
 
-  /// A blob that this session is sending; ends with it.
+  /// A blob that this session brings; ends with it.
   struct Upload {
     std::mutex mutex;
-    store::Store::Draft draft;
+    std::optional<store::Store::Draft> draft;  // none after a failure: its room is others'
     std::uint64_t length;
     Status status;  // the first part that failed
+
+    void append(const Result<std::span<const std::byte>>& part);
   };
 
   Reply handle_blob(Request& request);
@@ -98,6 +106,8 @@ class ServedSession final : public transport::SessionHandler {
   Reply set(const Request& request);
   Reply set_begin(const Request& request);
   Reply set_chunk(const Request& request);
+  Reply set_pull(const Request& request);
+  Reply set_source(const Request& request);
   Reply set_commit(const Request& request);
   Reply read_file(const Request& request);
   std::shared_ptr<Upload> upload(const BlobId& id);
@@ -107,6 +117,8 @@ class ServedSession final : public transport::SessionHandler {
   Cluster& cluster_;
   const std::shared_ptr<transport::RegionDoor> door_;
   const transport::SessionId id_;
+  const std::string host_;               // that it comes from
+  transport::Puller::SourcePtr source_;  // of the requests that come in order
   std::mutex mutex_;
   std::map<std::uint64_t, std::shared_ptr<Upload>> uploads_;
 };
@@ -158,6 +170,10 @@ Reply ServedSession::handle(Request& request) {
       return set_begin(request);
     case Op::kSetChunk:
       return set_chunk(request);
+    case Op::kSource:
+      return set_source(request);
+    case Op::kSetPull:
+      return set_pull(request);
     case Op::kSetCommit:
       return set_commit(request);
     case Op::kReadFile:
@@ -286,11 +302,37 @@ std::shared_ptr<ServedSession::Upload> ServedSession::upload(const BlobId& id) {
   return found == uploads_.end() ? nullptr : found->second;
 }
 
+void ServedSession::Upload::append(const Result<std::span<const std::byte>>& part) {
+  status = part ? draft->append(*part) : tl::unexpected(part.error());
+  if (!status) draft.reset();
+}
+
 Reply ServedSession::set_chunk(const Request& request) {
   auto target = upload(request.blob);
   if (!target) return error_reply({Code::kProtocol, "a part came for no set that was begun"});
   std::lock_guard lock(target->mutex);
-  if (target->status) target->status = target->draft.append(request.payload);
+  if (target->status) target->append(std::span<const std::byte>(request.payload));
+  return reply_with(target->status);
+}
+
+Reply ServedSession::set_source(const Request& request) {
+  if (source_) return error_reply({Code::kProtocol, "a session has named its source already"});
+  auto source = server_.puller().admit(request.source, request.length, host_);
+  if (!source) return error_reply(source.error());
+  source_ = std::move(*source);
+  return {};
+}
+
+Reply ServedSession::set_pull(const Request& request) {
+  auto target = upload(request.blob);
+  if (!target) return error_reply({Code::kProtocol, "a part came for no set that was begun"});
+  if (!source_) return error_reply({Code::kProtocol, "a part came from no source that was named"});
+  std::lock_guard lock(target->mutex);
+  if (!target->status) return error_reply(target->status.error());
+  auto part = server_.puller().read(*source_, request.offset, request.length);
+  target->append(part.map([&](const transport::Buffer& bytes) {
+    return std::span<const std::byte>(bytes.data(), request.length);
+  }));
   return reply_with(target->status);
 }
 
@@ -301,9 +343,10 @@ Reply ServedSession::set_commit(const Request& request) {
     std::lock_guard lock(mutex_);
     uploads_.erase(request.blob.object);
   }
+  if (request.release) return {};
   std::lock_guard lock(target->mutex);
   if (!target->status) return error_reply(target->status.error());
-  return reply_with(target->draft.commit(), [&](Reply& r, const store::Placed& placed) {
+  return reply_with(target->draft->commit(), [&](Reply& r, const store::Placed& placed) {
     r.ref = node_.ref_of(placed, target->length);
   });
 }
@@ -324,6 +367,7 @@ Server::Server(Node& node, Cluster& cluster, std::unique_ptr<transport::Listener
                std::unique_ptr<transport::RegionDoor> door)
     : node_(node),
       cluster_(cluster),
+      puller_(cluster.fabrics(), cluster.buffers()),
       listener_(std::move(listener)),
       door_(std::move(door)),
       self_{cluster.hello().node, cluster.hello().address, cluster.hello().incarnation, true,
@@ -342,10 +386,11 @@ bool Server::begin_promotion() noexcept {
 void Server::close() {
   node_.stop_waiting();
   listener_->close();
+  puller_.close();
   if (door_) door_->close();
 }
 
-Result<transport::Accepted> Server::accept(const Hello& peer) {
+Result<transport::Accepted> Server::accept(const Hello& peer, const std::string& host) {
   const Hello& mine = cluster_.hello();
   if (peer.cluster != mine.cluster)
     return fail(Code::kWrongCluster, "this node belongs to cluster \"" +
@@ -354,7 +399,7 @@ Result<transport::Accepted> Server::accept(const Hello& peer) {
     cluster_.heard_of({peer.node, peer.address, peer.incarnation, false, {}});
   const transport::SessionId session{peer.session_high, peer.session_low};
   transport::Accepted accepted{
-      mine, std::make_unique<ServedSession>(*this, node_, cluster_, door_, session)};
+      mine, std::make_unique<ServedSession>(*this, node_, cluster_, door_, session, host)};
   accepted.hello.members = cluster_.membership().members();
   return accepted;
 }

@@ -4,10 +4,12 @@
 
 #include <atomic>
 #include <memory>
+#include <string>
 
 #include "api/cluster.h"
 #include "api/node.h"
 #include "transport/listener.h"
+#include "transport/puller.h"
 #include "transport/region_door.h"
 #include "transport/service.h"
 
@@ -20,12 +22,14 @@ class Server final : public transport::Service {
   Server(Node& node, Cluster& cluster, std::unique_ptr<transport::Listener> listener,
          std::unique_ptr<transport::RegionDoor> door);
 
-  Result<transport::Accepted> accept(const transport::Hello& peer) override;
+  Result<transport::Accepted> accept(const transport::Hello& peer,
+                                     const std::string& host) override;
   void close();
 
   /// The node's counters with the server's.
   Result<Stats> stats();
   const NodeInfo& self() const noexcept { return self_; }
+  transport::Puller& puller() noexcept { return puller_; }
 
   /// One blob more may be loaded because peers read it often: few at a time, so that workers are
   /// left for everybody else. Ends with end_promotion().
@@ -35,6 +39,7 @@ class Server final : public transport::Service {
  private:
   Node& node_;
   Cluster& cluster_;
+  transport::Puller puller_;
   std::unique_ptr<transport::Listener> listener_;
   const std::shared_ptr<transport::RegionDoor> door_;  // sessions dismiss themselves there
   const NodeInfo self_;

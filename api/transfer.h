@@ -17,16 +17,22 @@ class Transfer {
   static constexpr std::size_t kPartBytes = transport::kMaxPayloadBytes;
 
   /// `timeout` is for each part.
-  Transfer(transport::Connection& session, std::chrono::milliseconds timeout)
-      : session_(session), timeout_(timeout) {}
+  Transfer(transport::Connection& session, std::chrono::milliseconds timeout,
+           std::size_t parts_in_flight = 8)
+      : session_(session), timeout_(timeout), parts_in_flight_(parts_in_flight) {}
   ~Transfer() { (void)finish(); }
   Transfer(const Transfer&) = delete;
   Transfer& operator=(const Transfer&) = delete;
 
+  /// Waits until one more may be in flight; false after an error.
+  bool await_room() {
+    if (parts_.size() == parts_in_flight_) collect();
+    return status_.has_value();
+  }
+
   bool send(transport::Request request, std::span<const std::byte> payload,
             std::span<std::byte> into) {
-    if (parts_.size() == kPartsInFlight) collect();
-    if (!status_) return false;
+    if (!await_room()) return false;
     parts_.push_back({session_.start(std::move(request), payload, into), into.size()});
     return true;
   }
@@ -37,8 +43,6 @@ class Transfer {
   }
 
  private:
-  static constexpr std::size_t kPartsInFlight = 8;
-
   struct Part {
     transport::Connection::Call call;
     std::size_t expected_bytes;
@@ -56,6 +60,7 @@ class Transfer {
 
   transport::Connection& session_;
   const std::chrono::milliseconds timeout_;
+  const std::size_t parts_in_flight_;
   std::deque<Part> parts_;
   Status status_;
 };

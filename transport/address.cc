@@ -1,8 +1,11 @@
 #include "transport/address.h"
 
 #include <charconv>
+#include <cstring>
 
+#include <arpa/inet.h>
 #include <asio/ip/address.hpp>
+#include <netinet/in.h>
 
 namespace mempool::transport {
 
@@ -33,6 +36,20 @@ Result<HostPort> parse_host_port(std::string_view text) {
   if (digits.empty() || parsed.ec != std::errc() || parsed.ptr != end)
     return wrong("the port is not a number from 0 to 65535");
   return out;
+}
+
+std::string host_of_socket_address(std::span<const std::byte> address) {
+  char text[INET6_ADDRSTRLEN] = "";
+  sockaddr_in v4{};
+  sockaddr_in6 v6{};
+  if (address.size() == sizeof v4) {
+    std::memcpy(&v4, address.data(), sizeof v4);
+    if (v4.sin_family == AF_INET) inet_ntop(AF_INET, &v4.sin_addr, text, sizeof text);
+  } else if (address.size() == sizeof v6) {
+    std::memcpy(&v6, address.data(), sizeof v6);
+    if (v6.sin6_family == AF_INET6) inet_ntop(AF_INET6, &v6.sin6_addr, text, sizeof text);
+  }
+  return text;
 }
 
 bool is_loopback(std::string_view host) {

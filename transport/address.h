@@ -1,7 +1,9 @@
 // HOST:PORT as people write it: "127.0.0.1:7700", "node7:7700", "[::1]:7700".
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -16,6 +18,9 @@ struct HostPort {
 };
 
 Result<HostPort> parse_host_port(std::string_view text);
+
+/// The host of a socket address as the system lays it out; empty where it is no internet address.
+std::string host_of_socket_address(std::span<const std::byte> address);
 
 /// Whether the host is this machine's loopback, by name or number.
 bool is_loopback(std::string_view host);

@@ -279,6 +279,7 @@ Result<std::unique_ptr<MemoryRegion>> OpenFabric::register_memory(std::span<std:
   if (status)
     return fail(Code::kNoProvider, "provider " + std::string(provider_.name) +
                                        " cannot register memory: " + fi_reason(status));
+  log().debug("{}: {} bytes are registered", provider_.name, memory.size());
   const bool by_address = info_->domain_attr->mr_mode & FI_MR_VIRT_ADDR;
   return std::make_unique<OpenMemoryRegion>(
       Fid<fid_mr>(mr), by_address ? reinterpret_cast<std::uint64_t>(memory.data()) : 0);

@@ -6,6 +6,13 @@
 #include "transport/log.h"
 
 namespace mempool::transport {
+namespace {
+
+ProviderOffer offer_of(const Fabric& fabric) {
+  return {std::string(fabric.provider().name), fabric.address(), {}, {}};
+}
+
+}  // namespace
 
 Status Fabrics::listen(const std::string& host, std::span<const std::span<std::byte>> regions,
                        bool all_required) {
@@ -41,12 +48,11 @@ std::vector<ProviderOffer> Fabrics::offers() const {
   std::vector<ProviderOffer> offers;
   for (const auto& open : open_) {
     if (!open.offered) continue;
-    ProviderOffer offer{std::string(open.fabric->provider().name), open.fabric->address(), {}, {}};
+    auto& offer = offers.emplace_back(offer_of(*open.fabric));
     for (const auto& region : open.regions) {
       offer.keys.push_back(region->key());
       offer.bases.push_back(region->base());
     }
-    offers.push_back(std::move(offer));
   }
   return offers;
 }
@@ -63,6 +69,30 @@ bool Fabrics::listening_with_rdma() const {
   std::lock_guard lock(mutex_);
   return std::ranges::any_of(
       open_, [](const Open& open) { return open.offered && open.fabric->provider().rdma; });
+}
+
+Fabric* Fabrics::listening_over(std::string_view provider) const {
+  std::lock_guard lock(mutex_);
+  for (const auto& open : open_)
+    if (open.offered && open.fabric->provider().name == provider) return open.fabric.get();
+  return nullptr;
+}
+
+Result<Fabrics::Source> Fabrics::source(const Fabric& fabric) {
+  std::lock_guard lock(mutex_);
+  const auto open = std::ranges::find(open_, &fabric, [](const Open& o) { return o.fabric.get(); });
+  if (!open->source_region) {
+    auto memory = SourceMemory::make();
+    if (!memory) return forward_error(std::move(memory));
+    auto region = open->fabric->expose((*memory)->bytes());
+    if (!region) return forward_error(std::move(region));
+    open->source = std::move(*memory);
+    open->source_region = std::move(*region);
+  }
+  auto offer = offer_of(fabric);
+  offer.keys.push_back(open->source_region->key());
+  offer.bases.push_back(open->source_region->base());
+  return Source{open->source.get(), std::move(offer)};
 }
 
 Result<Fabric*> Fabrics::reach(const Provider& provider, const std::string& peer_host) {

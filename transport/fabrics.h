@@ -14,6 +14,7 @@
 
 #include "transport/fabric.h"
 #include "transport/messages.h"
+#include "transport/source_memory.h"
 
 namespace mempool::transport {
 
@@ -32,6 +33,17 @@ class Fabrics {
 
   std::span<const Provider* const> allowed() const noexcept { return allowed_; }
 
+  /// The fabric that listens over the provider; null when none does.
+  Fabric* listening_over(std::string_view provider) const;
+
+  /// Memory that peers read over the fabric, made and registered when it is first asked for, and
+  /// what they need for that.
+  struct Source {
+    SourceMemory* memory;
+    ProviderOffer offer;
+  };
+  Result<Source> source(const Fabric& fabric);
+
   /// A fabric of that provider from which `peer_host` can be reached.
   Result<Fabric*> reach(const Provider& provider, const std::string& peer_host);
 
@@ -42,8 +54,10 @@ class Fabrics {
  private:
   struct Open {
     bool loopback;  // an endpoint at a loopback address reaches nothing else, and the reverse
+    std::unique_ptr<SourceMemory> source;  // goes after the fabric, which may be sending from it
     std::unique_ptr<Fabric> fabric;
     std::vector<std::unique_ptr<MemoryRegion>> regions;  // close before the fabric
+    std::unique_ptr<MemoryRegion> source_region;
     bool offered = false;
 
     Open(bool at_loopback, std::unique_ptr<Fabric> opened)

@@ -123,7 +123,9 @@ asio::awaitable<Status> Session::welcome() {
   auto* hello = std::get_if<Hello>(&received->message);
   if (!hello || received->payload_bytes != 0)
     co_return fail(Code::kProtocol, "a session starts with a hello");
-  auto accepted = listener_->service->accept(*hello);
+  asio::error_code gone;
+  const auto from = socket_.remote_endpoint(gone).address().to_string();
+  auto accepted = listener_->service->accept(*hello, from);
   if (!accepted) co_return forward_error(std::move(accepted));
   accepted->hello.lease_ms = Listener::kLease_ms;
   handler_ = std::move(accepted->session);

@@ -16,8 +16,8 @@
 
 namespace mempool::transport {
 
-/// One fabric provider as its node tells peers of it: where its endpoint is and what opens its
-/// regions. `keys` and `bases` have one element a region.
+/// One fabric provider as a process tells peers of it: where its endpoint is and what opens its
+/// regions. `keys` and `bases` have one element a region; a source is one region.
 struct ProviderOffer {
   std::string name;
   std::vector<std::byte> address;
@@ -60,7 +60,7 @@ enum class Op : std::uint8_t {
   kSet,        // options, length; payload: all of the bytes -> ref
   kSetBegin,   // blob.object: a number for the draft, new in the session; options, length
   kSetChunk,   // blob.object: the draft; payload: the next bytes
-  kSetCommit,  // blob.object: the draft -> ref; one that is not complete is dropped
+  kSetCommit,  // blob.object: the draft, release -> ref; dropped with `release`, or not complete
   kLocate,     // blob, peek -> ref with a fresh hint; in a file only: no hint, file, stamp
   kRead,       // blob, offset, length, peek -> payload
   kDelete,     // blob
@@ -72,6 +72,8 @@ enum class Op : std::uint8_t {
   kStats,      // -> stats
   kReadFile,   // file, offset, length -> payload
   kTouch,      // payload: object ids (64 bits, little-endian) that were read without asking
+  kSource,     // source, length: memory that the owner may read; once a session
+  kSetPull,    // blob.object: the draft; offset, length: where in the source the next bytes are
 };
 
 struct Request {
@@ -85,6 +87,7 @@ struct Request {
   std::uint32_t timeout_ms = 0;
   SetOptions options;
   FileRef file;
+  ProviderOffer source;
   // Filled on the receiving side only.
   std::vector<std::byte> payload;
   std::chrono::steady_clock::time_point received{};

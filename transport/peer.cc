@@ -27,7 +27,8 @@ Result<std::shared_ptr<Peer>> Peer::connect(IoThread& io, Fabrics& fabrics,
   if (!where) return forward_error(std::move(where));
   auto session = Connection::connect(io, host_port, mine, deadline, std::move(lost));
   if (!session) return forward_error(std::move(session));
-  std::shared_ptr<Peer> peer(new Peer(std::move(*session), io, fabrics, where->host, require_rdma));
+  std::shared_ptr<Peer> peer(
+      new Peer(std::move(*session), io, fabrics, where->host, paths, require_rdma));
   if (auto checked = check_offers(peer->hello(), host_port); !checked)
     return forward_error(std::move(checked));
   if (paths.shared_memory && !peer->hello().door.empty()) peer->attach(mine, deadline);
@@ -37,10 +38,12 @@ Result<std::shared_ptr<Peer>> Peer::connect(IoThread& io, Fabrics& fabrics,
 }
 
 Peer::Peer(std::shared_ptr<Connection> session, IoThread& io, Fabrics& fabrics, std::string host,
-           bool require_rdma)
+           const AllowedPaths& paths, bool require_rdma)
     : session_(std::move(session)),
       recency_(io, *session_),
+      fabrics_(fabrics),
       host_(std::move(host)),
+      pulls_by_any_(paths.pull),
       routes_(fabrics, hello().providers, host_, require_rdma) {}
 
 /// Without it the fabric serves.
@@ -111,6 +114,45 @@ Result<Peer::Outcome> Peer::read(const DRef& ref, const LocationHint& hint, std:
     auto outcome = finish(std::move(*started), timeout);
     if (outcome || outcome.error().code != Code::kUnavailable || !alive()) return outcome;
   }
+}
+
+// ---- large sets ----
+
+Result<SourceMemory*> Peer::announce_source(const Routes::Route& route,
+                                            Clock::time_point deadline) {
+  auto source = fabrics_.source(route.fabric);
+  if (!source) return forward_error(std::move(source));
+  Request request{.op = Op::kSource, .length = SourceMemory::kBytes};
+  request.source = std::move(source->offer);
+  auto reply = session_->call(std::move(request), deadline);
+  if (!reply) return forward_error(std::move(reply));
+  return source->memory;
+}
+
+std::optional<SourceMemory::Slot> Peer::pull_slot(Clock::time_point deadline) {
+  const auto* route = routes_.current();
+  if (!route) return std::nullopt;
+  // Shared memory means one host, and no fabric brings its bytes faster than a socket.
+  if (!pulls_by_any_ && (!route->provider().pulls || shared_)) return std::nullopt;
+  Result<SourceMemory*> announced = nullptr;
+  {
+    std::lock_guard lock(source_mutex_);
+    if (cannot_pull_) return std::nullopt;
+    if (!source_) announced = announce_source(*route, deadline);
+    if (announced && *announced) {
+      source_ = *announced;
+      source_route_ = route;
+    }
+    if (announced) return route == source_route_ ? source_->take() : std::nullopt;
+  }
+  stop_pulling(announced.error());
+  return std::nullopt;
+}
+
+void Peer::stop_pulling(const Error& why) {
+  std::lock_guard lock(source_mutex_);
+  if (std::exchange(cannot_pull_, true) || !alive()) return;
+  log().warn("{} cannot read large sets from here ({}); they are sent", host_, why.message);
 }
 
 }  // namespace mempool::transport

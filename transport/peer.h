@@ -10,6 +10,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -71,17 +72,30 @@ class Peer {
   Result<Outcome> read(const DRef& ref, const LocationHint& hint, std::uint64_t offset,
                        std::uint64_t bytes, const Buffer& into, std::chrono::milliseconds timeout);
 
+  /// Memory that the node can read, for one large set; nothing where its bytes are better sent.
+  std::optional<SourceMemory::Slot> pull_slot(Clock::time_point deadline);
+  /// The node cannot read it after all: from now on bytes are sent.
+  void stop_pulling(const Error& why);
+
  private:
   Peer(std::shared_ptr<Connection> session, IoThread& io, Fabrics& fabrics, std::string host,
-       bool require_rdma);
+       const AllowedPaths& paths, bool require_rdma);
   void attach(const Hello& mine, Clock::time_point deadline);
+  Result<SourceMemory*> announce_source(const Routes::Route& route, Clock::time_point deadline);
 
   std::shared_ptr<Connection> session_;
   std::shared_ptr<SharedRegions> shared_;
   HintCache hints_;
   RecencyReport recency_;
+  Fabrics& fabrics_;
   const std::string host_;
+  const bool pulls_by_any_;
   Routes routes_;
+
+  std::mutex source_mutex_;  // of what follows; held while the node is told
+  SourceMemory* source_ = nullptr;
+  const Routes::Route* source_route_ = nullptr;
+  bool cannot_pull_ = false;
 };
 
 class Peer::Read {

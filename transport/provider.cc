@@ -31,6 +31,7 @@ constexpr std::array<Provider, 5> kProviders{{
      .automatic = true,
      .has_hosts = true,
      .loopback = false,
+     .pulls = true,
      .spin_us = 50,
      .max_read_bytes = 64 * 1024},
     {.name = "net",
@@ -39,6 +40,7 @@ constexpr std::array<Provider, 5> kProviders{{
      .automatic = true,
      .has_hosts = true,
      .loopback = true,
+     .pulls = false,
      .spin_us = 100},
     {.name = "tcp",
      .fabric_name = "tcp",
@@ -46,6 +48,7 @@ constexpr std::array<Provider, 5> kProviders{{
      .automatic = true,
      .has_hosts = true,
      .loopback = true,
+     .pulls = false,
      .spin_us = 100},
     {.name = "sockets",
      .fabric_name = "sockets",
@@ -53,6 +56,7 @@ constexpr std::array<Provider, 5> kProviders{{
      .automatic = true,
      .has_hosts = true,
      .loopback = true,
+     .pulls = false,
      .spin_us = 0},
     {.name = "shm",
      .fabric_name = "shm",
@@ -60,6 +64,7 @@ constexpr std::array<Provider, 5> kProviders{{
      .automatic = false,
      .has_hosts = false,
      .loopback = true,
+     .pulls = false,
      .spin_us = 50},
 }};
 
@@ -111,6 +116,7 @@ Result<AllowedPaths> choose_paths(std::vector<std::string> asked, bool require_r
   paths.shared_memory = (is_asked(kSharedMemoryName) || automatic) && !require_rdma;
   paths.mapped_files = (is_asked(kMappedFilesName) || automatic) && !require_rdma;
   is_asked(kPushName);
+  paths.pull = is_asked(kPullName);
   // Looking for providers takes long (fi_getinfo), so only those look who want some.
   if (!automatic && asked.empty() && !require_rdma) return paths;
 

@@ -21,6 +21,7 @@ struct Provider {
   bool automatic;                // opened unless only others were asked for
   bool has_hosts;                // its endpoints are at a host's address
   bool loopback;                 // and that may be a loopback address
+  bool pulls;                    // owners read large sets over it, rather than being sent them
   std::uint32_t spin_us;         // how long a waiting thread polls before it blocks
   std::size_t max_read_bytes =
       std::numeric_limits<std::size_t>::max();  // of one read; ours, beside
@@ -49,6 +50,7 @@ std::vector<std::string> present_providers();
 struct AllowedPaths {
   bool shared_memory = false;              // of owners on this host
   bool mapped_files = false;               // of owners whose spill files this process sees
+  bool pull = false;                       // large sets by every provider, not where it pays only
   std::vector<const Provider*> providers;  // best first
   bool automatic = false;                  // all that work; else each of them has to
 };
@@ -57,6 +59,7 @@ struct AllowedPaths {
 inline constexpr std::string_view kSharedMemoryName = "shared";
 inline constexpr std::string_view kMappedFilesName = "files";
 inline constexpr std::string_view kPushName = "push";  // nothing but the control connection
+inline constexpr std::string_view kPullName = "pull";  // large sets, see AllowedPaths::pull
 
 /// The paths for what the user asked for (nothing or "auto": all, with the automatic providers).
 /// NoProvider when a named provider is not known or not here, or RDMA is required and absent; the

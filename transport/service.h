@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "transport/messages.h"
 
@@ -28,13 +29,15 @@ struct Accepted {
 class Service {
  public:
   virtual ~Service() = default;
-  /// Checks who the peer is; the place for authentication. On the I/O thread: does not block.
-  virtual Result<Accepted> accept(const Hello& peer) = 0;
+  /// Checks who the peer is; the place for authentication. `host` is the address that it connected
+  /// from. On the I/O thread: does not block.
+  virtual Result<Accepted> accept(const Hello& peer, const std::string& host) = 0;
 };
 
 /// Operations that must run in the order in which they were sent.
 constexpr bool is_ordered(Op op) {
-  return op == Op::kSetBegin || op == Op::kSetChunk || op == Op::kSetCommit;
+  return op == Op::kSetBegin || op == Op::kSetChunk || op == Op::kSetCommit || op == Op::kSource ||
+         op == Op::kSetPull;
 }
 
 }  // namespace mempool::transport

@@ -155,6 +155,10 @@ std::vector<NodeInfo> unpack(const NodeVector* nodes) {
   return out;
 }
 
+ProviderOffer unpack(const wire::Provider& p) {
+  return {text(p.name()), bytes(p.address()), list(p.keys()), list(p.bases())};
+}
+
 Hello unpack(const wire::Hello& h) {
   Hello hello;
   hello.cluster = h.cluster();
@@ -166,9 +170,7 @@ Hello unpack(const wire::Hello& h) {
   hello.authentication = bytes(h.authentication());
   limit(h.providers(), kMaxProviders);
   if (h.providers())
-    for (const auto* p : *h.providers())
-      hello.providers.push_back(
-          {text(p->name()), bytes(p->address()), list(p->keys()), list(p->bases())});
+    for (const auto* p : *h.providers()) hello.providers.push_back(unpack(*p));
   hello.region_bytes = list(h.region_bytes());
   hello.read_window_ms = h.read_window_ms();
   hello.quarantine_ms = h.quarantine_ms();
@@ -194,6 +196,7 @@ Request unpack(const wire::Request& r) {
   }
   request.file = unpack(r.file());
   request.peek = r.peek();
+  if (r.source()) request.source = unpack(*r.source());
   return request;
 }
 
@@ -291,10 +294,12 @@ std::vector<std::byte> encode(const Request& r) {
   const auto options =
       wire::CreateSetOptions(b, type_name, r.options.drop_on_evict, r.options.retain);
   const auto file = pack(b, r.file);
+  const auto source = r.source.name.empty() ? 0 : pack(b, r.source);
   const auto blob = pack(r.blob);
-  return finish(b, wire::Body::Request,
-                wire::CreateRequest(b, r.id, static_cast<std::uint8_t>(r.op), &blob, r.offset,
-                                    r.length, r.release, r.timeout_ms, options, file, r.peek));
+  return finish(
+      b, wire::Body::Request,
+      wire::CreateRequest(b, r.id, static_cast<std::uint8_t>(r.op), &blob, r.offset, r.length,
+                          r.release, r.timeout_ms, options, file, r.peek, source));
 }
 
 std::vector<std::byte> encode(const Reply& r) {

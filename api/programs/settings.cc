@@ -17,8 +17,8 @@ std::string provider_names() {
 Words path_names() {
   Words names;
   for (const auto& provider : transport::known_providers()) names.emplace_back(provider.name);
-  for (const auto name :
-       {transport::kSharedMemoryName, transport::kMappedFilesName, transport::kPushName})
+  for (const auto name : {transport::kSharedMemoryName, transport::kMappedFilesName,
+                          transport::kPushName, transport::kPullName})
     names.emplace_back(name);
   return names;
 }
@@ -39,7 +39,8 @@ void Settings::declare(Configuration& to) {
   to.names("provider", pool.providers, std::move(paths), "NAME[,NAME]",
            "allowed paths: fabric providers (" + provider_names() +
                "), shared (memory of nodes on this host), files (spill files that this process "
-               "sees), push (sent by the owner); default: auto, the best that both sides have");
+               "sees), push (sent by the owner), pull (large sets, over any provider); default: "
+               "auto, the best that both sides have");
   to.flag("require-rdma", pool.require_rdma, "refuse to work without RDMA");
   to.number("timeout-ms", pool.timeout_ms, 1, "MS", "patience with one operation");
   to.flag("insecure", pool.insecure,

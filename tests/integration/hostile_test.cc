@@ -4,6 +4,7 @@
 #include <random>
 
 #include <gmock/gmock.h>
+#include <netinet/in.h>
 #include <nlohmann/json.hpp>
 #include <xxhash.h>
 
@@ -59,6 +60,17 @@ std::optional<Message> receive(RawPeer& peer, Clock::duration limit = kPatience)
   auto decoded = transport::decode(*message);
   if (!decoded) return std::nullopt;
   return Message{std::move(*decoded), std::move(*payload)};
+}
+
+/// Memory of a process on this host, behind a port.
+transport::ProviderOffer loopback_source(const std::string& provider, std::uint16_t port) {
+  sockaddr_in at{};
+  at.sin_family = AF_INET;
+  at.sin_port = htons(port);
+  at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  transport::ProviderOffer offer{provider, std::vector<std::byte>(sizeof at), {1}, {0}};
+  std::memcpy(offer.address.data(), &at, sizeof at);
+  return offer;
 }
 
 Code refusal(RawPeer& peer) {
@@ -333,6 +345,59 @@ TEST_F(HostileTest, DraftsOfASessionAreBounded) {
   expect_sound();
 }
 
+/// A node is told where to read; nothing that it is told makes it fail, or leave its peer's host.
+TEST_F(HostileTest, SourcesThatCannotBe) {
+  const BlobId draft{0, 0, 0, 1};
+  const auto pull = [&](RawPeer& peer, std::uint64_t offset, std::uint64_t length) {
+    return ask(peer,
+               {.id = 2, .op = Op::kSetPull, .blob = draft, .offset = offset, .length = length});
+  };
+  const auto name_source = [&](RawPeer& peer, const transport::ProviderOffer& source) {
+    Request request{.id = 1, .op = Op::kSource, .length = 8 * kMiB};
+    request.source = source;
+    return ask(peer, request);
+  };
+  for (const auto& provider : node_.providers()) {
+    RawPeer peer = session();
+    EXPECT_EQ(pull(peer, 0, 1), Code::kProtocol) << "of nothing into nothing";
+    EXPECT_EQ(ask(peer, {.id = 3, .op = Op::kSetBegin, .blob = draft, .length = 5 * kMiB}),
+              Code::kOk);
+    EXPECT_EQ(pull(peer, 0, 1), Code::kProtocol) << "of nothing";
+    EXPECT_EQ(name_source(peer, {}), Code::kInvalidArgument);
+    EXPECT_EQ(name_source(peer, loopback_source("nonsense", 1)), Code::kNoProvider);
+    auto elsewhere = loopback_source(provider, 9);
+    elsewhere.address[4] = std::byte{10};
+    EXPECT_EQ(name_source(peer, elsewhere), Code::kInvalidArgument);
+    elsewhere.address.resize(15);
+    EXPECT_EQ(name_source(peer, elsewhere), Code::kInvalidArgument);
+    elsewhere.address = {};
+    EXPECT_EQ(name_source(peer, elsewhere), Code::kInvalidArgument);
+    // A port where nobody is, or somebody who is no fabric.
+    EXPECT_EQ(name_source(peer, loopback_source(provider, node_.port())), Code::kOk);
+    EXPECT_EQ(name_source(peer, loopback_source(provider, 9)), Code::kProtocol) << "named twice";
+    EXPECT_EQ(pull(peer, 0, 1), Code::kUnavailable);
+    EXPECT_EQ(pull(peer, 0, 1), Code::kUnavailable);
+    EXPECT_EQ(ask(peer, {.id = 4, .op = Op::kSetCommit, .blob = draft}), Code::kUnavailable);
+  }
+  {
+    RawPeer peer = session();
+    EXPECT_EQ(name_source(peer, loopback_source(node_.providers().front(), 9)), Code::kOk);
+    const auto refused = [&](std::uint64_t offset, std::uint64_t length) {
+      EXPECT_EQ(ask(peer, {.id = 3, .op = Op::kSetBegin, .blob = draft, .length = 5 * kMiB}),
+                Code::kOk);
+      EXPECT_EQ(pull(peer, offset, length), Code::kInvalidArgument);
+      EXPECT_EQ(ask(peer, {.id = 4, .op = Op::kSetCommit, .blob = draft, .release = true}),
+                Code::kOk);
+    };
+    refused(0, kMiB + 1);
+    refused(0, ~0ULL);
+    refused(8 * kMiB, 1);
+    refused(~0ULL, 1);
+    refused(~0ULL, ~0ULL);
+  }
+  expect_sound();
+}
+
 /// Whoever asks without ever reading must not make the node keep answers without end.
 TEST_F(HostileTest, PeerThatNeverReadsIsHeldBack) {
   {
@@ -383,10 +448,11 @@ TEST_F(HostileTest, FlippedBitsInRequests) {
   RawPeer honest = session();
   const auto ref = set(honest, pattern(10'000, 1));
   std::vector<Bytes> good;
-  for (int op = 0; op <= static_cast<int>(Op::kTouch) + 1; ++op) {
+  for (int op = 0; op <= static_cast<int>(Op::kSetPull) + 1; ++op) {
     Request request{.id = 1, .op = static_cast<Op>(op), .blob = ref.id, .length = 100};
     request.options.type_name = "type";
     request.file = {"/tmp/none.blob", 4096, 100, ref.id};
+    request.source = loopback_source("net", 1);
     // Deleting by chance would be right, and make the rest say NotFound.
     if (request.op == Op::kDelete) request.blob.object += 1000;
     good.push_back(frame(encode(request), request.op == Op::kSet ? pattern(100) : Bytes{}));

@@ -51,6 +51,7 @@ Request full_request(Op op = Op::kSet) {
   request.options = {.type_name = "type", .drop_on_evict = true, .retain = true};
   request.file = {"/a/b.blob", 9, 10, {11, 12, 13, 14}};
   request.peek = true;
+  request.source = {"net", {std::byte{1}, std::byte{2}}, {3}, {4}};
   return request;
 }
 
@@ -143,10 +144,14 @@ TEST(Wire, RequestRoundTrips) {
   EXPECT_TRUE(back.options.retain);
   EXPECT_EQ(back.file, sent.file);
   EXPECT_TRUE(back.peek);
+  EXPECT_EQ(back.source.name, "net");
+  EXPECT_EQ(back.source.address, sent.source.address);
+  EXPECT_EQ(back.source.keys, sent.source.keys);
+  EXPECT_EQ(back.source.bases, sent.source.bases);
 }
 
 TEST(Wire, EveryOperationRoundTrips) {
-  for (int op = static_cast<int>(Op::kPing); op <= static_cast<int>(Op::kTouch); ++op) {
+  for (int op = static_cast<int>(Op::kPing); op <= static_cast<int>(Op::kSetPull); ++op) {
     const auto back = received(Request{.op = static_cast<Op>(op)});
     EXPECT_EQ(static_cast<int>(back.op), op);
     EXPECT_FALSE(back.peek);

@@ -14,7 +14,7 @@ struct ClusterOptions {
   std::string cluster = "mempool";  // nodes and clients of one name form one cluster
   // Allowed paths: fabric providers by name, "shared" (memory of nodes on this host), "files"
   // (spill files that this process sees), "push" (only what the owner sends); empty or "auto": all
-  // present.
+  // present. "pull": owners read large sets out of this process over TCP providers as well.
   std::vector<std::string> providers;
   bool require_rdma = false;  // refuse to read over anything but RDMA
   // Patience with one operation, unless the call says otherwise; with each part of those that move
