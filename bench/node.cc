@@ -6,7 +6,6 @@
 #include <sstream>
 
 #include "support.h"
-#include "transport/provider.h"
 
 namespace mempool::bench {
 
@@ -37,10 +36,8 @@ std::vector<std::string> providers_of(const Child& node) {
 }
 
 std::string best_tcp_provider(const Child& node) {
-  for (const auto& name : providers_of(node)) {
-    const auto* provider = transport::find_provider(name);
-    if (provider && !provider->rdma) return name;
-  }
+  for (const auto& name : providers_of(node))
+    if (name != "verbs") return name;
   stop("the node has no provider on TCP");
 }
 
