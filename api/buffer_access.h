@@ -19,11 +19,11 @@ struct BufferAccess {
     return wrapped;
   }
 
-  /// Another handle of the same block.
-  static transport::Buffer block_of(const Buffer& buffer) noexcept {
-    Buffer copy = buffer;
+  /// The block; the Buffer is left empty.
+  static transport::Buffer take(Buffer& buffer) noexcept {
+    buffer.bytes_ = {};
     return transport::Buffer(
-        static_cast<transport::BufferBlock*>(std::exchange(copy.block_, nullptr)));
+        static_cast<transport::BufferBlock*>(std::exchange(buffer.block_, nullptr)));
   }
 };
 

@@ -213,8 +213,9 @@ Status Remote::read(const DRef& ref, std::uint64_t offset, std::span<std::byte> 
 Status Remote::fill(const DRef& ref, Buffer& into, const GetOptions& options) {
   auto peer = owner(ref.id, options.timeout_ms);
   if (!peer) return forward_error(std::move(peer));
-  auto block = BufferAccess::block_of(into);
-  auto filled = RemoteGet(cluster_, std::move(*peer), ref, options).fill(block);
+  RemoteGet get(cluster_, std::move(*peer), ref, options);
+  auto block = BufferAccess::take(into);
+  auto filled = get.fill(block);
   into = BufferAccess::wrap(std::move(block));
   return filled;
 }

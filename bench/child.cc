@@ -12,25 +12,29 @@
 
 namespace mempool::bench {
 
-Child::Child(const std::vector<std::string>& command) {
+Child::Child(const std::vector<std::string>& command, Output output) {
   std::vector<char*> arguments;
   for (const auto& word : command) arguments.push_back(const_cast<char*>(word.c_str()));
   arguments.push_back(nullptr);
-  int output[2];
-  if (::pipe2(output, O_CLOEXEC) != 0) stop("no pipe");
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) stop("no pipe");
   pid_ = ::fork();
   if (pid_ < 0) stop("no process can be started");
   if (pid_ == 0) {
     ::prctl(PR_SET_PDEATHSIG, SIGTERM);
-    ::dup2(output[1], STDOUT_FILENO);
-    ::execv(arguments[0], arguments.data());
+    ::dup2(output == Output::kDropped ? ::open("/dev/null", O_WRONLY) : ends[1], STDOUT_FILENO);
+    ::execvp(arguments[0], arguments.data());
     ::_exit(127);
   }
-  ::close(output[1]);
+  ::close(ends[1]);
+  if (output == Output::kSaysReady) await_first_line(ends[0], command[0]);
+  ::close(ends[0]);
+}
+
+void Child::await_first_line(int output, const std::string& program) {
   char letter = 0;
-  while (::read(output[0], &letter, 1) == 1 && letter != '\n') first_line_ += letter;
-  ::close(output[0]);
-  if (letter != '\n') stop(command[0] + " did not start");
+  while (::read(output, &letter, 1) == 1 && letter != '\n') first_line_ += letter;
+  if (letter != '\n') stop(program + " did not start");
 }
 
 Child::~Child() {

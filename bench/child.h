@@ -1,4 +1,4 @@
-// A second process: its first line of output, and how it is held still while others are measured.
+// Another process: its first line of output, and how it is held still while others are measured.
 #pragma once
 
 #include <string>
@@ -10,8 +10,11 @@ namespace mempool::bench {
 
 class Child {
  public:
-  /// Starts `command` and waits for the line that says that it is ready.
-  explicit Child(const std::vector<std::string>& command);
+  enum class Output { kSaysReady, kDropped };
+
+  /// Starts `command` and, unless its output is dropped, waits for the line that says that it is
+  /// ready.
+  explicit Child(const std::vector<std::string>& command, Output output = Output::kSaysReady);
   /// Ends it (SIGTERM) and waits for it.
   ~Child();
   Child(const Child&) = delete;
@@ -26,6 +29,8 @@ class Child {
   void resume();
 
  private:
+  void await_first_line(int output, const std::string& program);
+
   pid_t pid_ = -1;
   std::string first_line_;
 };

@@ -5,7 +5,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
-#include <random>
 #include <span>
 #include <thread>
 #include <unordered_map>
@@ -19,6 +18,7 @@
 #include "store/store.h"
 #include "summary.h"
 #include "support.h"
+#include "timing.h"
 
 namespace mempool::bench {
 namespace {
@@ -36,17 +36,7 @@ Pool open_pool(const ScratchDirectory& directory, const char* name) {
 
 constexpr std::size_t kBlobs = 10'000;
 constexpr std::uint64_t kBlobBytes = 1 * kKiB;
-// Draws with replacement: were it one permutation again and again, the order of use would become
-// the order of the gets, and each blob's neighbour in it the next one to be asked for.
 constexpr std::size_t kDraws = 1 << 15;
-
-std::vector<std::uint32_t> random_draws(std::size_t count, std::size_t below) {
-  std::mt19937 random(42);
-  std::uniform_int_distribution<std::uint32_t> draw(0, static_cast<std::uint32_t>(below - 1));
-  std::vector<std::uint32_t> draws(count);
-  for (auto& one : draws) one = draw(random);
-  return draws;
-}
 
 /// What a cache that does nothing else would keep of a blob.
 struct BareEntry {
@@ -79,6 +69,15 @@ class Gets {
     }
   }
 
+  BareEntry& find(std::uint64_t key) {
+    const auto found = map.find(key);
+    if (found == map.end()) stop("the map lost a key");
+    BareEntry& entry = *found->second;
+    entry.users.fetch_add(1, std::memory_order_relaxed);
+    benchmark::DoNotOptimize(entry.data);
+    return entry;
+  }
+
   Pool pool;
   std::unique_ptr<store::Store> store;
   std::unordered_map<std::uint64_t, BareEntry*> map;
@@ -88,56 +87,41 @@ class Gets {
   std::vector<std::uint64_t> store_keys;
 };
 
-void pool_get(benchmark::State& state, Gets& gets) {
-  std::size_t at = 0;
+template <class Key, class Get>
+void get_views(benchmark::State& state, const std::vector<Key>& asked, Get get) {
+  Round keys(asked);
   for (auto _ : state) {
-    auto view = gets.pool.poolget(gets.refs[at++ % kDraws]);
+    auto view = get(keys.next());
     if (!view) stop(view.error().to_string());
     benchmark::DoNotOptimize(view->data());
   }
 }
 
+void pool_get(benchmark::State& state, Gets& gets) {
+  get_views(state, gets.refs, [&](const DRef& ref) { return gets.pool.poolget(ref); });
+}
+
 void store_get(benchmark::State& state, Gets& gets) {
-  std::size_t at = 0;
-  for (auto _ : state) {
-    auto view = gets.store->get(gets.store_keys[at++ % kDraws]);
-    if (!view) stop(view.error().to_string());
-    benchmark::DoNotOptimize(view->data());
-  }
+  get_views(state, gets.store_keys, [&](std::uint64_t key) { return gets.store->get(key); });
 }
 
 /// The limit of the target: a find and an atomic increment; nothing is given back.
 void map_find(benchmark::State& state, Gets& gets) {
-  std::size_t at = 0;
-  for (auto _ : state) {
-    const auto found = gets.map.find(gets.refs[at++ % kDraws].id.object);
-    if (found == gets.map.end()) stop("the map lost a key");
-    found->second->users.fetch_add(1, std::memory_order_relaxed);
-    benchmark::DoNotOptimize(found->second->data);
-  }
+  Round refs(gets.refs);
+  for (auto _ : state) gets.find(refs.next().id.object);
 }
 
 /// The same with its keys in a dense row, eight bytes each: a program that keeps no references.
 void map_find_dense(benchmark::State& state, Gets& gets) {
-  std::size_t at = 0;
-  for (auto _ : state) {
-    const auto found = gets.map.find(gets.keys[at++ % kDraws]);
-    if (found == gets.map.end()) stop("the map lost a key");
-    found->second->users.fetch_add(1, std::memory_order_relaxed);
-    benchmark::DoNotOptimize(found->second->data);
-  }
+  Round keys(gets.keys);
+  for (auto _ : state) gets.find(keys.next());
 }
 
 /// What ours does besides: the handle is dropped, which is a second atomic operation.
 void map_find_and_drop(benchmark::State& state, Gets& gets) {
-  std::size_t at = 0;
-  for (auto _ : state) {
-    const auto found = gets.map.find(gets.refs[at++ % kDraws].id.object);
-    if (found == gets.map.end()) stop("the map lost a key");
-    found->second->users.fetch_add(1, std::memory_order_relaxed);
-    benchmark::DoNotOptimize(found->second->data);
-    found->second->users.fetch_sub(1, std::memory_order_acq_rel);
-  }
+  Round refs(gets.refs);
+  for (auto _ : state)
+    gets.find(refs.next().id.object).users.fetch_sub(1, std::memory_order_acq_rel);
 }
 
 // ---- set ----
@@ -190,13 +174,13 @@ class Sets {
 };
 
 void pool_replace(benchmark::State& state, Sets& sets) {
-  std::size_t at = 0;
-  for (auto _ : state) sets.replace_blob(sets.draws[at++ % kDraws]);
+  Round replaced(sets.draws);
+  for (auto _ : state) sets.replace_blob(replaced.next());
 }
 
 void malloc_replace(benchmark::State& state, Sets& sets) {
-  std::size_t at = 0;
-  for (auto _ : state) sets.replace_block(sets.draws[at++ % kDraws]);
+  Round replaced(sets.draws);
+  for (auto _ : state) sets.replace_block(replaced.next());
 }
 
 /// The newest goes at once, so that allocator and cache have it at hand.

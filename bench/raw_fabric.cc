@@ -73,8 +73,7 @@ std::vector<std::byte> RawFabric::address() const {
 }
 
 void RawFabric::poll() {
-  fi_cq_entry entry;
-  fi_cq_read(cq_.get(), &entry, 1);
+  fi_cq_read(cq_.get(), nullptr, 0);
 }
 
 fi_addr_t RawFabric::insert(const std::vector<std::byte>& peer) {
@@ -92,25 +91,23 @@ void RawFabric::use_as_destination(std::span<std::byte> memory) {
   destination_descriptor_ = fi_mr_desc(region);
 }
 
-void RawFabric::read(fi_addr_t peer, std::uint64_t address, std::uint64_t key,
-                     std::span<std::byte> into) {
-  fi_context2 context{};
+void RawFabric::start(const Source& source, Slot& slot) {
   for (;;) {
-    const auto status = fi_read(endpoint_.get(), into.data(), into.size(), destination_descriptor_,
-                                peer, address, key, &context);
-    if (status == 0) break;
+    const auto status =
+        fi_read(endpoint_.get(), slot.into.data(), slot.into.size(), destination_descriptor_,
+                source.peer, source.address, source.key, &slot.context);
+    if (status == 0) return;
     if (status != -FI_EAGAIN) check("fi_read", status);
     poll();  // still connecting
   }
-  await_completion();
 }
 
-void RawFabric::await_completion() {
+RawFabric::Slot& RawFabric::finish_any() {
   fi_cq_entry entry;
   for (;;) {
     const auto count = sleeps_ ? fi_cq_sread(cq_.get(), &entry, 1, nullptr, 1000)
                                : fi_cq_read(cq_.get(), &entry, 1);
-    if (count == 1) return;
+    if (count == 1) return *static_cast<Slot*>(entry.op_context);
     if (count != -FI_EAGAIN) check("fi_cq_read", count);
   }
 }

@@ -27,19 +27,30 @@ class RawFabric {
   /// Makes memory readable; it stays so until the end.
   Exposed expose(std::span<std::byte> memory);
   std::vector<std::byte> address() const;
-  /// Makes progress once, for peers.
+  /// Makes progress once, and takes no completion.
   void poll();
 
   fi_addr_t insert(const std::vector<std::byte>& peer);
-  /// One read, and its completion: by polling the queue or, where polling starves the provider's
-  /// own threads, by sleeping on it.
-  void read(fi_addr_t peer, std::uint64_t address, std::uint64_t key, std::span<std::byte> into);
-  /// For read()'s destination, where the provider wants it registered.
+
+  struct Source {
+    fi_addr_t peer = FI_ADDR_UNSPEC;
+    std::uint64_t address = 0;
+    std::uint64_t key = 0;
+  };
+  /// One of the reads that are under way together.
+  struct Slot {
+    fi_context2 context{};  // first: a completion brings its address
+    std::span<std::byte> into;
+  };
+  void start(const Source& source, Slot& slot);
+  /// Waits for any of them: by polling the queue or, where polling starves the provider's own
+  /// threads, by sleeping on it.
+  Slot& finish_any();
+
+  /// For what is read, where the provider wants it registered.
   void use_as_destination(std::span<std::byte> memory);
 
  private:
-  void await_completion();
-
   const bool sleeps_;
   transport::FiInfo info_;
   transport::Fid<fid_fabric> fabric_;

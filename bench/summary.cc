@@ -126,44 +126,74 @@ std::string quantity(const Measure& measure, double value) {
 }
 
 struct Verdict {
-  double ratio = 0;
+  double median = 0;
   double least = 0;
   double most = 0;
   bool met = true;
 };
 
-Verdict judge(const Target& target, const Samples& ours, const Samples& limit) {
-  Samples ratios;
-  for (std::size_t pass = 0; pass < std::min(ours.size(), limit.size()); ++pass) {
-    const double ratio = ours[pass] / limit[pass];
-    ratios.push_back(target.goal == Goal::kSpeedAtLeast ? 1 / ratio : ratio);
-  }
-  Verdict verdict{median(ratios), *std::ranges::min_element(ratios),
-                  *std::ranges::max_element(ratios), true};
-  switch (target.goal) {
-    case Goal::kTimeAtMost:
-      verdict.met = verdict.ratio <= target.bound;
-      break;
+/// One pass of ours beside the same pass of its limit: a ratio, or nanoseconds.
+double compare(Goal goal, double ours, double limit) {
+  switch (goal) {
     case Goal::kSpeedAtLeast:
-      verdict.met = verdict.ratio >= target.bound;
-      break;
-    case Goal::kSame:
-      verdict.met = verdict.ratio <= target.bound || (verdict.least <= 1 && 1 <= verdict.most);
-      break;
+      return limit / ours;
+    case Goal::kAddsAtMost:
+      return ours - limit;
+    case Goal::kTakesAtMost:
+      return ours;
+    case Goal::kTimeAtMost:
+    case Goal::kNotSlower:
     case Goal::kShown:
       break;
   }
+  return ours / limit;
+}
+
+bool is_met(const Target& target, const Verdict& verdict) {
+  switch (target.goal) {
+    case Goal::kTimeAtMost:
+    case Goal::kAddsAtMost:
+    case Goal::kTakesAtMost:
+      return verdict.median <= target.bound;
+    case Goal::kSpeedAtLeast:
+      return verdict.median >= target.bound;
+    case Goal::kNotSlower:
+      return verdict.median <= target.bound || verdict.least <= 1;
+    case Goal::kShown:
+      break;
+  }
+  return true;
+}
+
+Verdict judge(const Target& target, const Samples& ours, const Samples& limit) {
+  Samples compared;
+  for (std::size_t pass = 0; pass < std::min(ours.size(), limit.size()); ++pass)
+    compared.push_back(compare(target.goal, ours[pass], limit[pass]));
+  Verdict verdict{median(compared), *std::ranges::min_element(compared),
+                  *std::ranges::max_element(compared), true};
+  verdict.met = is_met(target, verdict);
   return verdict;
+}
+
+std::string compared_text(Goal goal, double value) {
+  if (goal == Goal::kAddsAtMost) return text("%+.0f ns", value);
+  if (goal == Goal::kTakesAtMost) return text("%.0f ns", value);
+  return text(value < 100 ? "%.2f" : "%.0f", value);
 }
 
 std::string goal_text(const Target& target) {
   switch (target.goal) {
     case Goal::kTimeAtMost:
-      return "at most " + text("%.2g", target.bound) + "x";
+      return "at most " + text("%.3g", target.bound) + "x";
     case Goal::kSpeedAtLeast:
-      return "at least " + text("%.2g", target.bound) + " of it";
-    case Goal::kSame:
-      return "same";
+      return target.bound < 1 ? "at least " + text("%.2g", target.bound) + " of it"
+                              : "at least " + text("%.3g", target.bound) + "x as fast";
+    case Goal::kNotSlower:
+      return "not slower";
+    case Goal::kAddsAtMost:
+      return "at most " + text("%+.0f ns", target.bound);
+    case Goal::kTakesAtMost:
+      return "at most " + text("%.0f ns", target.bound);
     case Goal::kShown:
       break;
   }
@@ -173,7 +203,7 @@ std::string goal_text(const Target& target) {
 /// Prints one line a target; true when all that were measured are met.
 bool print_targets(const std::vector<Target>& targets, const Collector& results) {
   bool all_met = true;
-  std::printf("\n%-44s %12s %12s %8s  %-15s %-16s\n", "target", "ours", "limit", "ratio",
+  std::printf("\n%-52s %12s %12s %9s  %-20s %-20s\n", "target", "ours", "limit", "compared",
               "(min..max)", "wanted");
   for (const Target& target : targets) {
     const Samples& ours = results.of(target.ours);
@@ -181,12 +211,12 @@ bool print_targets(const std::vector<Target>& targets, const Collector& results)
     if (ours.empty() || limit.empty()) continue;  // filtered out, or failed
     const Verdict verdict = judge(target, ours, limit);
     all_met = all_met && verdict.met;
-    const std::string spread =
-        "(" + text("%.2f", verdict.least) + ".." + text("%.2f", verdict.most) + ")";
-    std::printf("%-44s %12s %12s %8.2f  %-15s %-16s %s\n", target.name.c_str(),
+    const auto compared = [&](double value) { return compared_text(target.goal, value); };
+    const std::string spread = "(" + compared(verdict.least) + ".." + compared(verdict.most) + ")";
+    std::printf("%-52s %12s %12s %9s  %-20s %-20s %s\n", target.name.c_str(),
                 quantity(target.ours, median(ours)).c_str(),
-                quantity(target.limit, median(limit)).c_str(), verdict.ratio, spread.c_str(),
-                goal_text(target).c_str(),
+                quantity(target.limit, median(limit)).c_str(), compared(verdict.median).c_str(),
+                spread.c_str(), goal_text(target).c_str(),
                 target.goal == Goal::kShown ? "" : (verdict.met ? "met" : "MISSED"));
   }
   return all_met;

@@ -1,8 +1,8 @@
 // Targets: benchmarks of ours, each beside its limit, and one line for each of them at the end.
 //
 // All benchmarks run once a pass, in the order in which they are registered, so that ours and its
-// limit meet the same machine; a ratio is taken within one pass. What is printed is the median over
-// the passes and, for the ratio, the smallest and the largest.
+// limit meet the same machine; the two are compared within one pass. What is printed is the median
+// over the passes and, for the comparison, the smallest and the largest.
 #pragma once
 
 #include <string>
@@ -19,9 +19,10 @@ struct Measure {
 enum class Goal {
   kTimeAtMost,    // ours takes at most `bound` times the limit's time
   kSpeedAtLeast,  // ours is at least `bound` times as fast; both measures are times
-  kSame,   // equal within noise: the ratios of the passes lie on both sides of 1, or the median
-           // is at most `bound`
-  kShown,  // no bound
+  kNotSlower,     // beyond noise: the median ratio is at most `bound`, or one pass was not slower
+  kAddsAtMost,    // ours takes at most `bound` ns more than the limit
+  kTakesAtMost,   // ours takes at most `bound` ns, whatever stands beside it
+  kShown,         // no bound
 };
 
 struct Target {

@@ -2,6 +2,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <random>
 
 #include <unistd.h>
 
@@ -22,6 +23,14 @@ std::vector<std::byte> make_bytes(std::uint64_t count) {
     byte = static_cast<std::byte>(word >> 56);
   }
   return bytes;
+}
+
+std::vector<std::uint32_t> random_draws(std::size_t count, std::size_t below) {
+  std::mt19937 random(42);
+  std::uniform_int_distribution<std::uint32_t> draw(0, static_cast<std::uint32_t>(below - 1));
+  std::vector<std::uint32_t> draws(count);
+  for (auto& one : draws) one = draw(random);
+  return draws;
 }
 
 std::string size_name(std::uint64_t bytes) {

@@ -31,6 +31,19 @@ inline void get_or_stop(const Status& status) {
 /// Bytes that are not all the same.
 std::vector<std::byte> make_bytes(std::uint64_t count);
 
+/// Numbers below `below`, the same each time. With replacement: were it one permutation again and
+/// again, the order of use would become the order of the gets, and each blob's neighbour in it the
+/// next one to be asked for.
+std::vector<std::uint32_t> random_draws(std::size_t count, std::size_t below);
+/// As many elements of a row, drawn so.
+template <class T>
+std::vector<T> drawn(const std::vector<T>& row, std::size_t count) {
+  std::vector<T> result;
+  result.reserve(count);
+  for (const auto draw : random_draws(count, row.size())) result.push_back(row[draw]);
+  return result;
+}
+
 /// "64 B", "4 KiB", "1 GiB".
 std::string size_name(std::uint64_t bytes);
 
