@@ -174,7 +174,8 @@ TEST_F(PoolTest, OptionsThatCannotWorkAreRefused) {
   refused([](auto& o) { o.join = {"127.0.0.1:1"}; }, Code::kInvalidArgument);
   refused([](auto& o) { o.listen = "127.0.0.1"; }, Code::kInvalidArgument);
   refused([](auto& o) { o.listen = "127.0.0.1:70000"; }, Code::kInvalidArgument);
-  refused([](auto& o) { o.listen = "0.0.0.0:0"; }, Code::kPermissionDenied);
+  refused([](auto& o) { o.listen = "0.0.0.0:0"; }, Code::kInvalidArgument);
+  refused([](auto& o) { o.listen = "192.0.2.1:0"; }, Code::kPermissionDenied);
   refused([](auto& o) { o.listen = "127.0.0.1:0", o.join = {"nowhere"}; }, Code::kInvalidArgument);
   refused([](auto& o) { o.listen = "127.0.0.1:0", o.providers = {"carrier-pigeon"}; },
           Code::kNoProvider);
