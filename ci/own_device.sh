@@ -3,14 +3,15 @@
 readonly own_device=mempool_rxe own_link=mempool_link  # names of devices: 15 characters at most
 readonly own_address=198.18.77.1  # from the range for benchmarks, which no real network has
 device=
+device_address=
 device_lock=
 
-# Leaves in `device` one that is up, this machine's or one that is made; fails where neither can be had.
+# Leaves in `device` and `device_address` one that is up, this machine's or one that is made; fails where
+# neither can be had.
 # Runs that use the made one at the same time share a lock, and the last takes it away.
 take_device() {
-  device=$(usable_device)
+  read -r device device_address < <(usable_device) || true
   [[ -z $device || $device == "$own_device" ]] || return 0
-  device=
   may_make_device || return
   local file=/run/lock/mempool-soft-roce
   [[ -e $file ]] || (umask 0 && : >"$file") || return
@@ -22,6 +23,7 @@ take_device() {
     flock --shared "$device_lock"
   done
   device=$own_device
+  device_address=$own_address
 }
 
 may_make_device() {
@@ -56,8 +58,7 @@ remove_link() {
 
 run_here() {
   local before status=0
-  MEMPOOL_HOST_1=$(device_address "$device")
-  export MEMPOOL_HOST_1
+  export MEMPOOL_HOST_1=$device_address
   note "uses $device of this machine, at $MEMPOOL_HOST_1"
   as_root prlimit --pid $$ --memlock=unlimited:unlimited 2>/dev/null ||
     note "the memory-lock limit stays at $(ulimit -l) KiB; a node that holds more cannot use RDMA"

@@ -1,22 +1,21 @@
-# Soft-RoCE devices (rdma_rxe) and their counters. Sourced, by ci/soft-roce and in its guest; needs the
-# package iproute2.
+# RDMA devices and their counters. Sourced, by ci/soft-roce, in its guest, and by tests/torture/run; needs
+# the package iproute2.
 
-# usable_device: the first RDMA device with an active port; nothing where there is none.
+# usable_device: "DEVICE ADDRESS" of the first RDMA device with a port that is up and a network device that
+# has an IPv4 address, for nodes to listen on; nothing where there is none. An InfiniBand port has no such
+# network device, and its ndevs/0 cannot be read. tests/support/rdma.cc looks for the same.
 usable_device() {
-  local port
+  local port network address
   for port in /sys/class/infiniband/*/ports/*; do
     [[ $(cat "$port/state" 2>/dev/null) == *ACTIVE ]] || continue
+    network=$(cat "$port/gid_attrs/ndevs/0" 2>/dev/null) || continue
+    address=$(ip -4 -o address show dev "$network" 2>/dev/null |
+      awk '{sub("/.*", "", $4); print $4; exit}') || continue
+    [[ -n $address ]] || continue
     port=${port#/sys/class/infiniband/}
-    echo "${port%%/*}"
+    echo "${port%%/*} $address"
     return
   done
-}
-
-# device_address DEVICE: the first IPv4 address of its network device.
-device_address() {
-  local network
-  network=$(cat "/sys/class/infiniband/$1/ports/1/gid_attrs/ndevs/0") || return
-  ip -4 -o address show dev "$network" | awk '{sub("/.*", "", $4); print $4; exit}'
 }
 
 # device_counters DEVICE: lines "NAME VALUE".

@@ -6,8 +6,11 @@
 #include <string>
 
 #include <net/if.h>
+#include <sys/resource.h>
 #include <sys/utsname.h>
 #include <unistd.h>
+
+#include <mempool/detail/region_size.h>
 
 #include "api/programs/doctor.h"
 #include "api/programs/machine.h"
@@ -94,11 +97,13 @@ Finding without_device(bool required) {
     finding.remedy = {"ci/soft-roce -- mempool doctor"};
     return finding;
   }
+  const auto network = usual_net_device();
   finding.sentence += "soft-RoCE makes one";
   if (!here) finding.sentence += ", with a kernel that has rdma_rxe";
   if (in_container()) finding.sentence += ", on the host of this container";
+  finding.sentence += "; nodes then listen at the address of " + network + ", with --insecure";
   if (!soft_roce_loaded()) finding.remedy.push_back(as_root("modprobe rdma_rxe"));
-  finding.remedy.push_back(as_root("rdma link add rxe0 type rxe netdev " + usual_net_device()));
+  finding.remedy.push_back(as_root("rdma link add rxe0 type rxe netdev " + network));
   return finding;
 }
 
@@ -179,8 +184,11 @@ struct Wish {
   bool automatic;  // nothing was asked for by name, or "auto"
   std::vector<std::string> names;
   std::string host;  // where a node would listen; empty: not said
+  int lock_error;    // why its memory may not be locked, which RDMA needs; 0: it may
 
-  explicit Wish(const PoolOptions& options) : names(options.providers) {
+  explicit Wish(const PoolOptions& options)
+      : names(options.providers),
+        lock_error(programs::lock_error(region_bytes(options.max_memsize, /*exposed=*/true))) {
     automatic = std::erase(names, "auto") > 0 || names.empty();
     if (const auto where = transport::parse_host_port(options.listen)) host = where->host;
   }
@@ -197,13 +205,27 @@ struct Wish {
   }
 };
 
-/// An RDMA device that works, though not where the node would listen.
-Finding elsewhere(const Wish& wish, const std::vector<RdmaPort>& ports, bool required) {
-  std::string address = "ADDRESS";
+/// Where a node has to listen to be read by RDMA.
+std::string rdma_address(const std::vector<RdmaPort>& ports) {
   for (const auto& port : ports)
     for (const auto& gid : port.gids)
       if (const auto ipv4 = transport::ipv4_of_gid(gid); port.active() && !ipv4.empty())
-        address = ipv4;
+        return ipv4;
+  return "ADDRESS";
+}
+
+/// An RDMA device that works, and no word yet of where the node would listen.
+Finding somewhere(const std::vector<RdmaPort>& ports) {
+  return {Sign::kFine,
+          "RDMA",
+          "nodes on loopback do not have it: mempoold --listen " + rdma_address(ports) +
+              ":7401 --insecure ...",
+          {}};
+}
+
+/// An RDMA device that works, though not where the node would listen.
+Finding elsewhere(const Wish& wish, const std::vector<RdmaPort>& ports, bool required) {
+  const auto address = rdma_address(ports);
   return {required ? Sign::kProblem : Sign::kWarning,
           "RDMA",
           "a node at " + wish.host + " has none: the RDMA device is at " + address,
@@ -231,6 +253,11 @@ Finding examine_provider(const ProviderReport& report, const Wish& wish, bool de
   const auto absent = absence(report, device_active);
   if (!wish.includes(*report.provider))
     return {Sign::kFine, subject, "is not asked for, and would not work: " + absent, {}};
+  if (report.provider->rdma && device_active && report.filter.empty() && wish.lock_error != 0)
+    return {Sign::kProblem,
+            subject,
+            absent + "; the memory-lock limit is too low for it",
+            {lift_command(RLIMIT_MEMLOCK)}};
   const bool missed = wish.by_name(*report.provider) || report.provider->rdma;
   if (!missed && report.filter.empty() && !report.in_libfabric && other_works)
     return {Sign::kFine, subject, absent + "; another one does its work", {}};
@@ -255,6 +282,7 @@ Findings examine_providers(const Wish& wish, const std::vector<RdmaPort>& ports,
   std::vector<ProviderReport> reports;
   for (const auto& provider : transport::known_providers()) {
     auto report = transport::report_provider(provider, wish.host);
+    if (provider.rdma && report.works && wish.host.empty()) findings.push_back(somewhere(ports));
     if (provider.rdma && !report.works && !wish.host.empty()) {
       report = transport::report_provider(provider, "");
       if (report.works) findings.push_back(elsewhere(wish, ports, rdma_required));

@@ -108,17 +108,6 @@ Finding examine_room(std::uint64_t max_memsize) {
   return {Sign::kFine, "memory", "there is room for " + sizes, {}};
 }
 
-/// Whether so much may be locked, without touching it. The limit counts for locking and for
-/// registering alike, and neither counts it for who has CAP_IPC_LOCK.
-int lock_error(std::uint64_t bytes) {
-  void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (memory == MAP_FAILED) return errno;
-  const int error = mlock2(memory, bytes, MLOCK_ONFAULT) == 0 ? 0 : errno;
-  munmap(memory, bytes);
-  return error;
-}
-
 Finding examine_lock(std::uint64_t bytes, const PoolOptions& options) {
   const auto present = transport::present_providers();
   const bool rdma = std::ranges::any_of(

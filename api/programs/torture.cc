@@ -1,6 +1,7 @@
 // mempool-torture: hunts for a read that is accepted with wrong bytes.
 //
-// Exit status: 0 nothing was wrong, 1 something was (or it could not begin), 2 wrong usage.
+// Exit status: 0 nothing was wrong, 1 something was (or it could not begin), 2 wrong usage, 3 a
+// path that was asked for is not present on this machine, and nothing was tried.
 #include <csignal>
 #include <cstring>
 #include <filesystem>
@@ -25,6 +26,7 @@ using namespace mempool;
 using torture::Options;
 
 constexpr const char* kProgram = "mempool-torture";
+constexpr int kPathIsAbsent = 3;
 
 /// The part of a process that this program started itself.
 struct Role {
@@ -116,9 +118,11 @@ Status check(Options& options) {
     return fail(Code::kInvalidArgument, "TMPDIR is no directory: say --spill-dir");
   if (options.paths.empty()) options.paths = all_paths(options.host);
   for (const auto& path : options.paths) {
-    if (auto known = transport::choose_paths({path}, false); !known)
-      return forward_error(std::move(known));
     const auto* provider = transport::find_provider(path);
+    if (auto present = transport::choose_paths({path}, false); !present) {
+      if (!provider) return fail(Code::kInvalidArgument, present.error().message);
+      return forward_error(std::move(present));
+    }
     if (provider && !provider->loopback && transport::is_loopback(options.host))
       return fail(Code::kInvalidArgument,
                   path + " does not work on loopback: say --host and the address of its device");
@@ -190,7 +194,9 @@ int main(int argc, char** argv) {
   add_role(app, role);
   if (const auto status = programs::parse(app, configuration, argc, argv)) return *status;
   if (!role.name.empty()) return play(role);
-  if (auto fine = check(options); !fine)
-    return programs::not_begun(kProgram, configuration, fine.error());
+  if (auto fine = check(options); !fine) {
+    const int status = programs::not_begun(kProgram, configuration, fine.error());
+    return fine.error().code == Code::kNoProvider ? kPathIsAbsent : status;
+  }
   return torture_all(configuration, options, as_json);
 }

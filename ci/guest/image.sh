@@ -76,7 +76,8 @@ kernel_of_today() {
 unpack_package() {
   local cache=$1 package=$2 folder=$3 log
   mkdir "$folder/package"
-  log=$(cd "$folder/package" && apt-get -q -o APT::Sandbox::User=root download "$package" 2>&1) ||
+  log=$(cd "$folder/package" && apt-get -q -o APT::Sandbox::User=root -o Acquire::Retries=1 \
+    -o Acquire::http::Timeout=30 download "$package" 2>&1) ||
     die "cannot download $package (no network? stale lists? apt-get update):"$'\n'"$log"
   dpkg-deb -x "$folder"/package/*.deb "$folder" || die "cannot unpack $package; is there room in $cache?"
   rm -r "$folder/package"

@@ -92,11 +92,13 @@ TEST_F(DoctorTest, AHealthyMachine) {
     warnings += sign == "warning" ? 1 : 0;
   }
   EXPECT_EQ(report.document["warnings"], warnings);
-  for (const char* subject :
-       {"processors", "threads", "open files", "fork", "clock", "pauses", "region", "memory",
-        "memory lock", "huge pages", "shared memory", "spill directory", "spill room",
-        "spill file system", has_rdma() ? "device files" : "RDMA"})
+  for (const char* subject : {"processors", "threads", "open files", "fork", "clock", "pauses",
+                              "region", "memory", "memory lock", "huge pages", "shared memory",
+                              "spill directory", "spill room", "spill file system", "RDMA"})
     EXPECT_NE(report.sign(subject), "none");
+  if (has_rdma()) {
+    EXPECT_EQ(report.sign("device files"), "fine");
+  }
   for (const auto& name : {best_tcp_provider(), std::string("sockets")}) {
     EXPECT_EQ(report.sign("provider " + name), "fine");
     EXPECT_THAT(report.sentence("provider " + name), HasSubstr(" us"));
@@ -139,6 +141,7 @@ TEST_F(DoctorTest, HowToGetSoftRoce) {
     EXPECT_THAT(remedy[0], StartsWith("ci/soft-roce -- "));
   } else {
     EXPECT_THAT(remedy.back(), HasSubstr("rdma link add rxe0 type rxe netdev "));
+    EXPECT_THAT(report.sentence("RDMA"), HasSubstr("--insecure"));
   }
   const auto required = doctor({"--require-rdma"});
   EXPECT_EQ(required.status, 1);
