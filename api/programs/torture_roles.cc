@@ -11,7 +11,7 @@ Result<Pool> connect(const Board& board, std::uint32_t owner, const std::string&
   options.cluster = kCluster;
   options.providers = {path};
   options.timeout_ms = kTimeout_ms;
-  const auto until = Clock::now() + std::chrono::milliseconds(2 * kTimeout_ms);
+  const auto until = Clock::now() + kStartLimit;
   for (;; ++owner) {
     auto pool = Pool::connect(board.plan.addresses[owner % board.plan.owners].get(), options);
     const bool again = !pool && is_expected(pool.error().code) && !board.stop;

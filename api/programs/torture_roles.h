@@ -1,6 +1,7 @@
 // The two parts that mempool-torture plays in processes of their own, until the board says stop.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 
 #include <mempool/mempool.h>
@@ -21,6 +22,8 @@ inline constexpr const char* kCluster = "torture";
 
 /// How long one operation may take: pauses are shorter.
 inline constexpr std::uint32_t kTimeout_ms = 5000;
+/// Until an owner is there; of busy emulated machines, others need far less.
+inline constexpr std::chrono::seconds kStartLimit{60};
 
 /// A client of the owner, or of another while that one is not up.
 Result<Pool> connect(const Board& board, std::uint32_t owner, const std::string& path);

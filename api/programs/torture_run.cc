@@ -28,7 +28,6 @@ using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 using namespace std::chrono_literals;
 
-constexpr auto kStartLimit = 60s;  // of busy emulated machines; others need far less
 constexpr auto kEndLimit = 30s;
 constexpr auto kLeastWait = 2000ms;
 constexpr auto kTick = 2ms;
