@@ -61,7 +61,7 @@ share() {
 # kernel measures its processor's clock wrongly, by factors, and all its time with it: HPET's is known.
 kernel_options() {
   echo "console=ttyS0 quiet panic=-1 oops=panic mitigations=off nokaslr random.trust_cpu=on" \
-    "cryptomgr.notests hugepages=$huge_pages"
+    "cryptomgr.notests"
   ! emulated || echo "clocksource=hpet tsc=unstable"
 }
 
