@@ -28,7 +28,7 @@ namespace {
 
 /// How much longer than its deadline a caller waits for the socket to be done with its memory,
 /// before the connection is closed to get it back.
-constexpr auto kGrace = std::chrono::milliseconds(250);
+constexpr auto kGrace = std::chrono::milliseconds(1000);
 
 /// Operations that leave something behind which only their reply names.
 bool stores(Op op) {
