@@ -2,11 +2,21 @@
 #pragma once
 
 #include <mempool/buffer.h>
+#include <mempool/view.h>
 
 #include "transport/buffer.h"
 #include "transport/one_sided.h"
 
 namespace mempool {
+
+inline void drop_buffer(void* block, void*) noexcept {
+  transport::Buffer dropped(static_cast<transport::BufferBlock*>(block));
+}
+
+/// Of bytes in `buffer`, which goes back when the view does.
+inline View buffer_view(transport::Buffer buffer, std::span<const std::byte> bytes, Path path) {
+  return View(bytes, path, drop_buffer, buffer.release(), nullptr);
+}
 
 struct BufferAccess {
   /// Room for a header stands in front of what the user sees.

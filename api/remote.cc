@@ -20,10 +20,6 @@ using transport::SourceMemory;
 
 namespace {
 
-void drop_buffer(void* block, void*) noexcept {
-  transport::Buffer dropped(static_cast<transport::BufferBlock*>(block));
-}
-
 /// Sends the bytes to the draft.
 Status send_to(transport::Connection& session, const BlobId& draft,
                std::span<const std::byte> bytes, std::chrono::milliseconds timeout) {
@@ -259,7 +255,7 @@ Result<View> Remote::get_file(const FileRef& file, const GetOptions& options) {
   auto pushed = push_to((*peer)->session(), first, bytes, timeout);
   if (!pushed) return forward_error(std::move(pushed));
   cluster_.counters().count(Path::kPush, nullptr, file.length);
-  return View(bytes, Path::kPush, drop_buffer, buffer->release(), nullptr);
+  return buffer_view(std::move(*buffer), bytes, Path::kPush);
 }
 
 // ---- requests ----

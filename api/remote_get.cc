@@ -3,11 +3,11 @@
 #include <algorithm>
 
 #include "api/blob_file.h"
+#include "api/buffer_access.h"
 #include "api/transfer.h"
 
 namespace mempool {
 
-using transport::Buffer;
 using transport::kHeaderRoomBytes;
 using transport::Op;
 using transport::Verdict;
@@ -15,10 +15,6 @@ using transport::Verdict;
 namespace {
 
 constexpr int kLocateTries = 2;  // then the owner sends the bytes
-
-void drop_buffer(void* block, void*) noexcept {
-  Buffer dropped(static_cast<transport::BufferBlock*>(block));
-}
 
 }  // namespace
 
@@ -118,7 +114,7 @@ std::span<std::byte> RemoteGet::buffered() const {
 
 View RemoteGet::buffered_view() {
   const auto bytes = buffered();
-  return View(bytes, path_, drop_buffer, buffer_.release(), nullptr);
+  return buffer_view(std::move(buffer_), bytes, path_);
 }
 
 Result<Verdict> RemoteGet::judge(Result<transport::Peer::Outcome> outcome) {
@@ -128,7 +124,7 @@ Result<Verdict> RemoteGet::judge(Result<transport::Peer::Outcome> outcome) {
     path_ = PathCounters::one_sided(*provider_);
     return outcome->verdict;
   }
-  buffer_ = Buffer();  // its bytes may still arrive in that one
+  buffer_ = transport::Buffer();  // its bytes may still arrive in that one
   return forward_error(std::move(outcome));
 }
 
@@ -257,7 +253,7 @@ Status RemoteGet::copy(std::uint64_t offset, std::span<std::byte> out) {
   return {};
 }
 
-Status RemoteGet::fill(Buffer& into) {
+Status RemoteGet::fill(transport::Buffer& into) {
   buffer_ = std::move(into);
   least_room_bytes_ = buffer_.capacity_bytes() - kHeaderRoomBytes;
   auto place = at_hints([&](const LocationHint& hint) -> Result<Verdict> {

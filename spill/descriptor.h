@@ -33,6 +33,10 @@ class Descriptor {
   int fd_ = -1;
 };
 
+// Nobody else reads what is spilled.
+inline constexpr mode_t kDirectoryMode = 0700;
+inline constexpr mode_t kFileMode = 0600;
+
 /// open() that goes through interruptions, close-on-exec; the descriptor is empty on failure.
 Descriptor open_file(const char* path, int flags, mode_t mode = 0) noexcept;
 

@@ -5,6 +5,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "spill/descriptor.h"
 #include "spill/error.h"
 #include "spill/file_state.h"
 #include "spill/names.h"
@@ -15,8 +16,6 @@ namespace mempool::spill {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr mode_t kDirectoryMode = 0700;
 
 Status make_retained(const fs::path& path) {
   if (::mkdir(path.c_str(), kDirectoryMode) == 0 || errno == EEXIST) return {};

@@ -19,9 +19,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr mode_t kDirectoryMode = 0700;
-constexpr mode_t kFileMode = 0600;
-
 // The root's lock is held for a few system calls; a process that is stopped meanwhile must not stop
 // every other one from starting without a word.
 constexpr std::chrono::seconds kLockPatience{10};

@@ -21,8 +21,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr mode_t kFileMode = 0600;
-
 // Random names collide only if somebody wants them to.
 constexpr int kNameAttempts = 16;
 

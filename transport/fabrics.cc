@@ -34,6 +34,9 @@ Status Fabrics::listen(const std::string& host, std::span<const std::span<std::b
       opened.offered = true;
       if (status) open_.push_back(std::move(opened));
     }
+    if (status && provider->shares_locks)
+      log().warn("provider {} is for trying it out: a process that is killed may stop its peers",
+                 provider->name);
     if (status) continue;
     if (all_required) return status;
     if (open_.empty() && first.code == Code::kNoProvider) first = status.error();

@@ -21,6 +21,7 @@ struct Provider {
   bool automatic;                // opened unless only others were asked for
   bool has_hosts;                // its endpoints are at a host's address
   bool loopback;                 // and that may be a loopback address
+  bool shares_locks;             // with its peers: who is killed may take one along
   bool pulls;                    // owners read large sets over it, rather than being sent them
   std::uint32_t spin_us;         // how long a waiting thread polls before it blocks
   std::size_t max_read_bytes =

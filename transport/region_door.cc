@@ -60,19 +60,19 @@ bool send_descriptors(int socket, const HandoverReply& reply, std::span<const in
          static_cast<ssize_t>(sizeof reply);
 }
 
-/// One attached reader; the page goes with it.
-struct Reader {
-  explicit Reader(stream_protocol::socket accepted, asio::io_context& io)
-      : socket(std::move(accepted)), timer(io) {}
-  stream_protocol::socket socket;
-  asio::steady_timer timer;  // for the request
-  std::unique_ptr<HazardPages::Page> page;
-};
-
 }  // namespace
 
 /// All but `sessions` belongs to the I/O thread.
 struct RegionDoor::State : std::enable_shared_from_this<RegionDoor::State> {
+  /// One attached reader; the page goes with it.
+  struct Reader {
+    explicit Reader(stream_protocol::socket accepted, asio::io_context& io)
+        : socket(std::move(accepted)), timer(io) {}
+    stream_protocol::socket socket;
+    asio::steady_timer timer;  // for the request
+    std::unique_ptr<HazardPages::Page> page;
+  };
+
   State(IoThread& thread, std::vector<int> region_descriptors, HazardPages& hazard_pages)
       : io(thread.context()),
         regions(std::move(region_descriptors)),

@@ -184,7 +184,7 @@ Result<std::vector<Clock::duration>> timed(std::size_t count, Call&& call) {
   return times;
 }
 
-Finding failed(const std::string& what, const Error& error) {
+Finding trip_failed(const std::string& what, const Error& error) {
   return {Sign::kProblem,
           "round trip",
           what + " failed: " + error.to_string(),
@@ -197,18 +197,19 @@ Findings examine_peer(const std::string& peer, const ClusterOptions& options) {
   auto pool = Pool::connect(peer, options);
   if (!pool) return {unreachable(peer, pool.error())};
   auto guest = Guest::put(*pool);
-  if (!guest) return {failed("storing " + std::to_string(kBlobBytes) + " bytes", guest.error())};
+  if (!guest)
+    return {trip_failed("storing " + std::to_string(kBlobBytes) + " bytes", guest.error())};
   auto nodes = pool->nodes();
-  if (!nodes) return {failed("asking for the nodes", nodes.error())};
+  if (!nodes) return {trip_failed("asking for the nodes", nodes.error())};
   const auto node = std::ranges::find(*nodes, guest->ref().id.node, &NodeInfo::id);
-  if (node == nodes->end()) return {failed("finding the node", {Code::kNotFound, peer})};
+  if (node == nodes->end()) return {trip_failed("finding the node", {Code::kNotFound, peer})};
 
   auto gets = timed(kGets, [&] { return pool->poolget(guest->ref()); });
-  if (!gets) return {failed("a get", gets.error())};
+  if (!gets) return {trip_failed("a get", gets.error())};
   const auto host = transport::parse_host_port(peer)->host;
   const auto path = usual_path(*pool);
   auto requests = timed(kGets, [&] { return pool->inspect(guest->ref()); });
-  if (!requests) return {failed("a request", requests.error())};
+  if (!requests) return {trip_failed("a request", requests.error())};
   return {{Sign::kFine,
            "peer",
            peer + " answers; nodes of its cluster: " + std::to_string(nodes->size()),

@@ -69,7 +69,8 @@ void declare(programs::Configuration& to, Options& options) {
   to.number("pause-every-ms", options.pause_every_ms, 0, "MS",
             "how often a node or a reader is stopped for a while, on average; 0: never");
   to.number("kill-every-ms", options.kill_every_ms, 0, "MS",
-            "how often a node or a reader is killed and started again; 0: never");
+            "how often a node or a reader is killed and started again; 0: never; nobody is over a "
+            "provider that does not outlive it");
   to.text("spill-dir", options.spill_root, "DIR", "where the nodes' files go");
   to.text("mempoold", options.mempoold, "PATH", "default: the one beside this program");
 }

@@ -84,7 +84,7 @@ std::optional<std::string> Process::read_line(std::chrono::milliseconds limit) {
     if (left.count() <= 0 || poll(&readable, 1, static_cast<int>(left.count())) <= 0)
       return std::nullopt;
     char next = 0;
-    if (read(output_, &next, 1) != 1) return std::nullopt;
+    if (::read(output_, &next, 1) != 1) return std::nullopt;
     if (next == '\n') return line;
     line += next;
   }

@@ -105,6 +105,7 @@ class Run {
   void kill_and_restart(Actor& actor);
   void await_large_read(const Actor& reader);
   Actor* pick(bool owner);
+  std::uint32_t kill_every_ms() const;
   Clock::time_point next_after(Clock::time_point now, std::uint32_t every_ms);
   void end();
   void see_end(std::span<Actor> actors);
@@ -128,7 +129,7 @@ Result<Report> Run::go() {
   const auto begin = Clock::now();
   const auto until = begin + std::chrono::seconds(options_.seconds);
   next_pause_ = next_after(begin, options_.pause_every_ms);
-  next_kill_ = next_after(begin, options_.kill_every_ms);
+  next_kill_ = next_after(begin, kill_every_ms());
   for (auto now = begin; now < until && !over(); now = Clock::now()) {
     std::this_thread::sleep_for(kTick);
     resume_those_whose_time_has_come(now);
@@ -258,9 +259,15 @@ void Run::inject(Clock::time_point now) {
     if (auto* actor = pick(random_.one_in(3))) pause(*actor);
   }
   if (now >= next_kill_) {
-    next_kill_ = next_after(now, options_.kill_every_ms);
+    next_kill_ = next_after(now, kill_every_ms());
     if (auto* actor = pick(random_.one_in(2))) kill_and_restart(*actor);
   }
+}
+
+/// Nobody is killed where that stops the others: it says nothing of what they read.
+std::uint32_t Run::kill_every_ms() const {
+  const auto* provider = transport::find_provider(report_.path);
+  return provider && provider->shares_locks ? 0 : options_.kill_every_ms;
 }
 
 /// An owner or a reader; nothing if the one chosen is stopped.
