@@ -11,11 +11,12 @@ die() {
   exit "${die_status:-1}"
 }
 
-# How many compilers or tests may run at once: one a core, but each with a gigabyte of memory, because
-# a machine that swaps is slower than one that waits. A container's own limit counts as well.
+# parallel_jobs [PER_CORE]: how many compilers (one a core) or tests (two, which wait for each other half
+# of the time) may run at once: each with a gigabyte of memory, because a machine that swaps is slower than
+# one that waits. A container's own limit counts as well.
 parallel_jobs() {
-  local cores memory_kib limit
-  cores=$(nproc)
+  local most memory_kib limit
+  most=$(($(nproc) * ${1:-1}))
   memory_kib=$(awk '/^MemAvailable:/ {print $2}' /proc/meminfo)
   limit=$(cat /sys/fs/cgroup/memory.max 2>/dev/null || true)
   if [[ $limit =~ ^[0-9]+$ ]] && ((limit / 1024 < memory_kib)); then
@@ -23,7 +24,7 @@ parallel_jobs() {
   fi
   local jobs=$((memory_kib / (1024 * 1024)))
   ((jobs >= 1)) || jobs=1
-  ((jobs <= cores)) || jobs=$cores
+  ((jobs <= most)) || jobs=$most
   echo "$jobs"
 }
 

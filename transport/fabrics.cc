@@ -16,7 +16,6 @@ ProviderOffer offer_of(const Fabric& fabric) {
 
 Status Fabrics::listen(const std::string& host, std::span<const std::span<std::byte>> regions,
                        bool all_required) {
-  Error first{Code::kNoProvider, "no fabric provider is present"};
   std::lock_guard lock(mutex_);
   for (const Provider* provider : allowed_) {
     auto fabric = Fabric::listen(*provider, host);
@@ -39,10 +38,8 @@ Status Fabrics::listen(const std::string& host, std::span<const std::span<std::b
                  provider->name);
     if (status) continue;
     if (all_required) return status;
-    if (open_.empty() && first.code == Code::kNoProvider) first = status.error();
     log().warn("provider {} is left out: {}", provider->name, status.error().to_string());
   }
-  if (open_.empty() && !allowed_.empty()) return tl::unexpected(first);
   return {};
 }
 

@@ -24,7 +24,7 @@ class Fabrics {
   explicit Fabrics(std::vector<const Provider*> allowed) : allowed_(std::move(allowed)) {}
 
   /// Opens every allowed provider at `host` and exposes the regions. A provider that does not open
-  /// is left out with a warning, or is the error when it is the only one or was asked for by name.
+  /// is left out with a warning; with `all_required` it is the error.
   Status listen(const std::string& host, std::span<const std::span<std::byte>> regions,
                 bool all_required);
   std::vector<ProviderOffer> offers() const;
