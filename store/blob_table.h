@@ -3,7 +3,7 @@
 // A generational slot map: an object id is {sequence, slot}, so that a look-up is two loads and an
 // id is never given twice: each use of a slot has the next sequence, and a slot whose sequence
 // would wrap is retired. Entries have stable addresses. The order of use is a list through the
-// entries by slot number; every change of it costs the same whatever the number of blobs.
+// entries by pointer; every change of it costs the same whatever the number of blobs.
 //
 // Thread safety: none of its own; the store's table lock guards everything here but
 // Entry::released.

@@ -1,8 +1,8 @@
 // Buffer: memory for what a get brings, that fabrics know.
 //
-// It is registered once, with the first fabric that brings bytes to it, and comes from a free list
-// of the pool: a program that reads blob after blob into the same Buffer neither allocates, nor
-// registers, nor copies on its side of a fabric.
+// It is registered with the fabric that first brings bytes to it, again only when another fabric
+// does, and comes from a free list of the pool: a program that reads blob after blob into the same
+// Buffer neither allocates, nor registers, nor copies on its side of a fabric.
 //
 // A Buffer is a handle: copies show the same memory, which goes back to the pool with the last of
 // them. Thread safety: that of std::shared_ptr. Buffers must be dropped before their Pool.
@@ -16,6 +16,7 @@ namespace mempool {
 
 class Buffer {
  public:
+  /// No memory: Pool::buffer() makes those that have some.
   Buffer() = default;
   Buffer(const Buffer& other) noexcept;
   Buffer(Buffer&& other) noexcept
@@ -28,7 +29,8 @@ class Buffer {
   ~Buffer();
 
   explicit operator bool() const noexcept { return block_ != nullptr; }
-  /// All of it; what a get brought stands at the start.
+  /// All of it, at least as many bytes as were asked for, aligned to 64; what a get brought stands
+  /// at the start.
   std::span<std::byte> bytes() const noexcept { return bytes_; }
 
  private:

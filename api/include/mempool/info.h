@@ -16,7 +16,7 @@ struct BlobInfo {
   std::string type_name;
   bool in_memory = false;  // in the arena or mapped
   bool on_disk = false;
-  std::uint32_t pins = 0;
+  std::uint32_t pins = 0;  // views in the owner's process, those that are being sent included
   bool drop_on_evict = false;
   bool retain = false;
   std::string file;  // empty: never written
@@ -27,8 +27,8 @@ struct NodeInfo {
   std::uint64_t id = 0;
   std::string address;  // HOST:PORT of the control connection; empty: private to its process
   std::uint64_t incarnation = 0;
-  bool alive = false;
-  std::vector<std::string> providers;
+  bool alive = false;                  // linked to whoever reports it
+  std::vector<std::string> providers;  // that it listens over, best first
 };
 
 /// Counters of one node's store.
@@ -39,16 +39,16 @@ struct StoreStats {
   std::uint64_t blobs = 0;
   std::uint64_t blobs_in_memory = 0;
   std::uint64_t blobs_on_disk = 0;
-  std::uint64_t disk_bytes = 0;     // of spill files, headers included
-  std::uint64_t max_disksize = 0;   // 0: what the disk has
-  std::uint64_t spilled_bytes = 0;  // payload ever written by eviction
-  std::uint64_t hits = 0;           // gets and locates answered from memory; not those
-                                    // of readers who read it themselves
-  std::uint64_t misses = 0;         // those that needed a file, or found nothing
-  std::uint64_t evictions = 0;
-  std::uint64_t fragmentation_evictions = 0;
-  std::uint64_t quarantined_bytes = 0;
-  std::uint64_t pinned_blobs = 0;
+  std::uint64_t disk_bytes = 0;               // of spill files, headers included
+  std::uint64_t max_disksize = 0;             // 0: what the disk has
+  std::uint64_t spilled_bytes = 0;            // payload ever written by eviction
+  std::uint64_t hits = 0;                     // gets and locates answered from memory; not those
+                                              // of readers who read it themselves
+  std::uint64_t misses = 0;                   // those that needed a file, or found nothing
+  std::uint64_t evictions = 0;                // blobs that left memory so that others have room
+  std::uint64_t fragmentation_evictions = 0;  // of these, for want of one free piece of memory
+  std::uint64_t quarantined_bytes = 0;        // freed, headers included, not yet used again
+  std::uint64_t pinned_blobs = 0;             // that views of the owner's process show
   friend bool operator==(const StoreStats&, const StoreStats&) = default;
 };
 
@@ -61,8 +61,10 @@ struct PathStats {
 struct Stats {
   std::uint64_t node = 0;
   StoreStats store;
-  std::map<std::string, PathStats> gets_by_path;  // path and provider, as BlobInfo::path prints it
-  std::uint64_t requests_served = 0;              // messages of peers, without reports of recency
+  // Gets of the process that reports, not of its peers; path and provider, as BlobInfo::path has
+  // it.
+  std::map<std::string, PathStats> gets_by_path;
+  std::uint64_t requests_served = 0;  // messages of peers, without pings and reports of recency
   std::uint64_t recency_reports = 0;  // messages of peers that tell what they read without asking
   std::uint64_t sessions = 0;         // open ones
   // Why reads of other nodes' memory were not accepted at once: "rejected" (other bytes are there),
@@ -70,7 +72,7 @@ struct Stats {
   std::map<std::string, std::uint64_t> retries;
   // Nodes that came to be read by another provider than before, because one failed, or works again.
   std::uint64_t path_changes = 0;
-  std::uint64_t rss_bytes = 0;
+  std::uint64_t rss_bytes = 0;  // resident memory of the process
 };
 
 }  // namespace mempool

@@ -7,10 +7,11 @@
 // A pool that stores comes from libmempool; libmempool-client has everything but Pool::open and
 // may be loaded with dlopen.
 //
-// Thread safety: every call may be made from any thread. Ownership: a Pool owns its threads,
-// descriptors and files and releases them when it ends; Views must end before it.
-// Errors: every call returns a value; result.h says what each code asks for. A pool used in a
-// forked child answers Forked.
+// Thread safety: every call may be made from any thread, but for moving and destruction. Ownership:
+// a Pool owns its threads, descriptors and files and releases them when it ends; Views, Buffers and
+// PendingViews must end before it. A Pool that was moved from can only be assigned to or destroyed.
+// Errors: every call returns a value; result.h says what each code asks for. Nothing throws but the
+// system's lack of memory (std::bad_alloc). A pool used in a forked child answers Forked.
 #pragma once
 
 #include <cstddef>
@@ -37,24 +38,27 @@ class Pool {
   /// A pool that stores blobs in this process; with `listen`, a node of a cluster (libmempool).
   static Result<Pool> open(const PoolOptions& options);
 
-  /// A client of a cluster that knows one of its nodes, HOST:PORT.
+  /// A client of a cluster that knows one of its nodes, HOST:PORT, and connects to it at once:
+  /// Unavailable, Timeout, WrongCluster, VersionMismatch. NoProvider: a path that was asked for.
   static Result<Pool> connect(const std::string& node, const ClusterOptions& options = {});
 
   Pool(Pool&&) noexcept;
   Pool& operator=(Pool&&) noexcept;
   ~Pool();
 
-  /// Copies `bytes` into a new blob. The source may be reused on return.
+  /// Copies `bytes` into a new blob. The source may be reused on return. NoSpace: neither memory
+  /// nor disk has room. After a Timeout nothing is left of it, if its node can still be told.
   Result<DRef> poolset(std::span<const std::byte> bytes, const SetOptions& options = {});
 
-  /// Shows the bytes: in place if this process owns the blob, else in a buffer of the pool's.
+  /// Shows the bytes: in place if this process owns the blob or shares its owner's memory, in a
+  /// mapped file, else in a buffer of the pool's (View::path() tells).
   Result<View> poolget(const DRef& ref, const GetOptions& options = {});
 
   /// Brings the bytes to a Buffer of this pool's that has room for them; else InvalidArgument.
   /// Afterwards `into` may be another Buffer of its size: bytes may still arrive in the one before
-  /// when a read failed.
+  /// when a read failed. After an error it may be an empty one. One get at a time into a Buffer.
   Status poolget(const DRef& ref, Buffer& into, const GetOptions& options = {});
-  /// A Buffer of at least `bytes` bytes.
+  /// A Buffer of at least `bytes` bytes. Limit: the system has no memory for it.
   Result<Buffer> buffer(std::size_t bytes);
 
   /// Many at once: operations on any number of owners are in flight together, a bounded number at a
@@ -74,7 +78,8 @@ class Pool {
   /// damaged or holds another blob is Corrupt.
   Result<View> poolget(const FileRef& ref, const GetOptions& options = {});
 
-  /// The blob and its spill file are gone; a second delete is NotFound.
+  /// The blob and its spill file are gone; a second delete is NotFound. Views go on showing it; the
+  /// file of a blob that is retained or was adopted stays.
   Status pooldelete(const DRef& ref);
 
   /// Written to disk and released from memory (once no view holds it).
@@ -87,7 +92,8 @@ class Pool {
   /// Makes a blob of an existing blob file, without reading its payload: the first get does.
   /// The file stays the caller's. On a client the node must see the path.
   Result<DRef> adopt(const FileRef& file, const SetOptions& options = {});
-  /// Loads a spilled blob into memory.
+  /// Loads a spilled blob into memory where peers can read it, unless a view shows it from its
+  /// file: then it stays mapped. NoSpace, Timeout: no room can be made for it.
   Status prefetch(const DRef& ref);
 
   Result<BlobInfo> inspect(const DRef& ref);

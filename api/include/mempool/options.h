@@ -14,23 +14,24 @@ struct ClusterOptions {
   std::string cluster = "mempool";  // nodes and clients of one name form one cluster
   // Allowed paths: fabric providers by name, "shared" (memory of nodes on this host), "files"
   // (spill files that this process sees), "push" (only what the owner sends); empty or "auto": all
-  // present. "pull": owners read large sets out of this process over TCP providers as well.
+  // present, but for the provider "shm". "pull": owners read large sets out of this process over
+  // TCP providers as well.
   std::vector<std::string> providers;
   bool require_rdma = false;  // refuse to read over anything but RDMA
   // Patience with one operation, unless the call says otherwise; with each part of those that move
-  // more than a megabyte, so that it measures standstill and not size.
+  // more than 1 MiB, so that it measures standstill and not size.
   std::uint32_t timeout_ms = 30'000;
 };
 
 /// A pool that stores blobs. Without `listen` it is private to the process and uses no network.
 struct PoolOptions : ClusterOptions {
-  std::uint64_t max_memsize = 1ULL << 30;  // hard limit on payload bytes in memory; not 0
+  std::uint64_t max_memsize = 1ULL << 30;  // hard limit on payload bytes in memory: 1 to 2^45
   std::uint64_t max_disksize = 0;          // quota of spill files; 0: what the disk has
-  std::string spill_dir = ".mempool";
-  Policy policy = Policy::kLru;
-  std::string listen;             // HOST:PORT; port 0 picks one
-  std::vector<std::string> join;  // HOST:PORT of other nodes; they may start later
-  bool insecure = false;          // allow `listen` on other than loopback, without authentication
+  std::string spill_dir = ".mempool";      // made if need be; other nodes may have the same
+  Policy policy = Policy::kLru;            // which blobs leave memory first
+  std::string listen;                      // HOST:PORT that peers connect to; port 0 picks one
+  std::vector<std::string> join;           // HOST:PORT of other nodes; they may start later
+  bool insecure = false;  // allow `listen` on other than loopback, without authentication
   std::uint32_t read_window_ms = 250;  // W: peers verify a one-sided read slower than this again
   std::uint32_t quarantine_ms = 1000;  // Q > W: how long freed memory waits before it is reused
 };

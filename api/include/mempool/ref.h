@@ -44,11 +44,13 @@ struct DRef {
   static constexpr std::size_t kEncodedBytes = 65;
 
   /// "dref1" and the hexadecimal binary form; parse() refuses anything mistyped (it has a
-  /// checksum).
+  /// checksum): InvalidArgument. VersionMismatch: another format.
   std::string to_string() const;
   static Result<DRef> parse(std::string_view text);
 
-  /// Version byte, eight little-endian fields, checksum.
+  /// Version byte 1; little-endian, 8 bytes each: cluster, node, incarnation, object, length,
+  /// offset, generation; 4 bytes each: region, checksum (the low half of XXH3-64 of what stands
+  /// before).
   std::array<std::byte, kEncodedBytes> encode() const;
   static Result<DRef> decode(std::span<const std::byte> bytes);
 
@@ -64,6 +66,7 @@ struct FileRef {
   std::uint64_t length = 0;  // of the payload, in bytes
   BlobId id;
 
+  /// "file1:", fields and checksum in hexadecimal, ":", the path. InvalidArgument, as for DRef.
   std::string to_string() const;
   static Result<FileRef> parse(std::string_view text);
 

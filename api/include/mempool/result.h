@@ -19,13 +19,13 @@ enum class Code : std::uint16_t {
   kNotFound,          // no such blob, file or node: do not retry
   kStaleReference,    // written by an earlier life of its node: the bytes are gone
   kWrongCluster,      // the reference or the peer belongs to another cluster
-  kCorrupt,           // a file or a frame is damaged: use another copy
+  kCorrupt,           // a file is damaged, or not the one that was named: use another copy
   kNoSpace,           // memory limit, disk quota or disk is full: delete something or wait
   kExists,            // refuses to overwrite: choose another name or say so
   kPermissionDenied,  // the operating system or the peer refuses
   kUnavailable,       // the peer cannot be reached now: retry later
   kTimeout,           // the deadline passed: the operation may still have taken effect
-  kVersionMismatch,   // the peer or the file speaks another version: upgrade one side
+  kVersionMismatch,   // the peer, file or reference is of another version: upgrade one side
   kProtocol,          // the peer sent what MemPool never sends: it is not MemPool, or it is damaged
   kNoProvider,   // no fabric provider fits what was asked for: see the message for those present
   kLimit,        // a limit of the system or of the pool is too small: raise it

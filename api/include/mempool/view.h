@@ -12,7 +12,8 @@ namespace mempool {
 /// The way the bytes of a get came.
 enum class Path : std::uint8_t {
   kInProcess,     // pinned in the arena of this process
-  kSharedMemory,  // the memory of an owner on this host, mapped: in place, or copied from there
+  kSharedMemory,  // the memory of an owner on this host, mapped: in place, or copied from there;
+                  // also a one-sided read over libfabric's shm
   kMappedFile,    // a spill file mapped into this process
   kRdma,          // one-sided read over an RDMA provider
   kTcp,           // one-sided read over a provider that runs on TCP
@@ -21,9 +22,11 @@ enum class Path : std::uint8_t {
 inline constexpr std::size_t kPathCount = 6;
 std::string_view to_string(Path path) noexcept;
 
-/// While a View lives its blob is pinned: not evicted, not moved, not reused, also when it is
-/// deleted meanwhile. Views must be dropped before their Pool. One thread at a time may use a View;
-/// it may be dropped on any thread.
+/// While a View lives its bytes stay where they are and as they are, also when the blob is deleted
+/// meanwhile: in the owner's memory they are pinned (not evicted, not moved, not reused), in a
+/// buffer they are a copy. Only in a mapped file may somebody change them, see
+/// docs/spill-format.md. Views must be dropped before their Pool. One thread at a time may use a
+/// View; it may be dropped on any thread.
 class View {
  public:
   /// Called once when the view ends; never blocks on I/O.

@@ -1,4 +1,5 @@
-// TimedMutex: a mutex for which one waits no longer than until a deadline; TimedLockable.
+// TimedMutex: a mutex for which one waits no longer than until a deadline, by std::unique_lock's
+// constructor that takes one. Not recursive; who waits longest need not be next.
 //
 // std::timed_mutex is one too, but locks by a call (pthread_mutex_clocklock) that the thread
 // sanitizer of g++ 12 does not see.
