@@ -20,11 +20,14 @@ namespace {
 constexpr auto kConnectTimeout = 3s;
 constexpr auto kRetryEvery = 1s;
 constexpr Cluster::Clock::duration kLongestPause = 8s;  // between two tries of one address
-constexpr std::size_t kMaxAddressBytes = 262;           // a DNS name, a colon and a port
+constexpr auto kNever = Cluster::Clock::time_point::max();
+constexpr std::size_t kMaxAddressBytes = 262;  // a DNS name, a colon and a port
 
 NodeInfo introduction(const Hello& hello) {
   NodeInfo node{hello.node, hello.address, hello.incarnation, true, {}};
-  for (const auto& offer : hello.providers) node.providers.push_back(offer.name);
+  // Of names that mean nothing here, some are too long to be passed on.
+  for (const auto& offer : hello.providers)
+    if (transport::find_provider(offer.name)) node.providers.push_back(offer.name);
   return node;
 }
 
@@ -136,9 +139,10 @@ Result<Cluster::PeerPtr> Cluster::connect(const std::string& address, Clock::tim
   const auto* provider = (*peer)->provider();
   transport::log().info("linked to {} (node {}) over {}", address, id_text(node.id),
                         provider ? provider->name : "the session alone");
+  PeerPtr former;  // goes after the lock
   std::lock_guard lock(mutex_);
   if (closing_) return fail(Code::kClosed, "the pool is closing");
-  linked_[node.id] = *peer;
+  former = std::exchange(linked_[node.id], *peer);
   return peer;
 }
 
@@ -231,7 +235,7 @@ bool Cluster::link_missing() {
     if (address == hello_.address) continue;
     const auto failure = failures_.find(address);
     if (failure != failures_.end() && Clock::now() < failure->second.again) {
-      missing = true;
+      missing |= failure->second.again != kNever;
       continue;
     }
     auto peer = link(address, Clock::now() + kConnectTimeout);
@@ -239,7 +243,8 @@ bool Cluster::link_missing() {
       failures_.erase(address);
       continue;
     }
-    if (peer.error().code == Code::kExists) {  // joined to itself by another name: harmless
+    if (peer.error().code == Code::kExists) {  // this node by another name, or a former one
+      failures_[address].again = kNever;
       std::lock_guard lock(mutex_);
       std::erase(wanted_, address);
       continue;

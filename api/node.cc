@@ -34,6 +34,14 @@ View view_of_file(std::shared_ptr<const store::DiskMapping> mapping) {
   return View(payload, Path::kMappedFile, drop_mapping, held.release(), nullptr);
 }
 
+Result<View> read_part(const spill::File& file, std::uint64_t offset, std::uint64_t bytes) {
+  auto part = std::make_unique<std::byte[]>(bytes);
+  if (auto read = file.read(offset, {part.get(), bytes}); !read)
+    return forward_error(std::move(read));
+  std::byte* held = part.release();
+  return View({held, bytes}, Path::kMappedFile, drop_part, held, nullptr);
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Node>> Node::open(const PoolOptions& options, const BlobId& life,
@@ -161,15 +169,18 @@ Result<DRef> Node::adopt(const FileRef& file, const SetOptions& options) {
   return ref_of(*placed, length);
 }
 
+/// Unchanged since this life wrote it, it need not be read to be verified. Null for others.
+std::shared_ptr<store::DiskFile> Node::own_file(const FileRef& ref) const {
+  if (!check_identity(ref.id, life_)) return nullptr;
+  auto own = store_->file(ref.id.object);
+  return own && *own && (*own)->ref() == ref ? *own : nullptr;
+}
+
 Result<View> Node::get_file(const FileRef& ref, const GetOptions&) {
-  // The node's own file, unchanged since it was written, is mapped without reading it.
-  if (check_identity(ref.id, life_)) {
-    auto own = store_->file(ref.id.object);
-    if (own && *own && (*own)->ref() == ref) {
-      auto mapping = (*own)->map();
-      if (!mapping) return forward_error(std::move(mapping));
-      return view_of_file(std::move(*mapping));
-    }
+  if (const auto own = own_file(ref)) {
+    auto mapping = own->map();
+    if (!mapping) return forward_error(std::move(mapping));
+    return view_of_file(std::move(*mapping));
   }
   auto file = open_file(ref);
   if (!file) return forward_error(std::move(file));
@@ -233,11 +244,14 @@ Result<View> Node::read_from_file(std::uint64_t object, std::uint64_t offset, st
   if (!file) return forward_error(std::move(file));
   // Back in the arena since it was looked for there.
   if (!*file) return fail(Code::kUnavailable, "the blob moved: ask again");
-  auto part = std::make_unique<std::byte[]>(bytes);
-  if (auto read = spill_file(**file).read(offset, {part.get(), bytes}); !read)
-    return forward_error(std::move(read));
-  std::byte* held = part.release();
-  return View({held, bytes}, Path::kMappedFile, drop_part, held, nullptr);
+  return read_part(spill_file(**file), offset, bytes);
+}
+
+Result<View> Node::read_from_file(const FileRef& ref, std::uint64_t offset, std::uint64_t bytes) {
+  if (const auto own = own_file(ref)) return read_part(spill_file(*own), offset, bytes);
+  auto file = open_file(ref);
+  if (!file) return forward_error(std::move(file));
+  return read_part(*file, offset, bytes);
 }
 
 }  // namespace mempool

@@ -63,6 +63,8 @@ class Node final : public Verbs {
   /// A part of a spilled blob's bytes, for a peer that can neither read them itself nor map the
   /// file. Nothing is evicted for it.
   Result<View> read_from_file(std::uint64_t object, std::uint64_t offset, std::uint64_t bytes);
+  /// The same of a file of this node's, of this life or an earlier one.
+  Result<View> read_from_file(const FileRef& file, std::uint64_t offset, std::uint64_t bytes);
   /// Before the end: whoever waits for room ends with Closed.
   void stop_waiting() { store_->stop_waiting(); }
   /// A peer has read it one-sidedly.
@@ -71,6 +73,7 @@ class Node final : public Verbs {
  private:
   Node(const PoolOptions& options, const BlobId& life, std::unique_ptr<store::Store> store);
   Result<spill::File> open_file(const FileRef& ref);
+  std::shared_ptr<store::DiskFile> own_file(const FileRef& ref) const;
   static Status check(const SetOptions& options);
   store::BlobOptions blob_options(const SetOptions& options, std::uint32_t timeout_ms) const;
 

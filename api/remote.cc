@@ -242,8 +242,10 @@ Result<View> Remote::get_file(const FileRef& file, const GetOptions& options) {
   const auto timeout = cluster_.timeout(options.timeout_ms);
   auto peer = cluster_.peer(file.id.node, Cluster::Clock::now() + timeout);
   if (!peer) return forward_error(std::move(peer));
-  const auto room = std::min<std::uint64_t>(file.length, transport::BufferPool::kMaxBytes);
-  auto buffer = cluster_.buffers().take(room);
+  if (file.length > transport::BufferPool::kMaxBytes)
+    return fail(Code::kLimit, file.path + " is said to have " + std::to_string(file.length) +
+                                  " bytes, more than memory can have");
+  auto buffer = cluster_.buffers().take(file.length);
   if (!buffer) return forward_error(std::move(buffer));
   const Request first{.op = Op::kReadFile, .file = file};
   // An empty file is asked for all the same: it may be damaged or gone.

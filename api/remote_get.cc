@@ -255,14 +255,15 @@ Status RemoteGet::copy(std::uint64_t offset, std::span<std::byte> out) {
 
 Status RemoteGet::fill(transport::Buffer& into) {
   buffer_ = std::move(into);
+  if (auto room = need_buffer(ref_.length); !room) return room;
   least_room_bytes_ = buffer_.capacity_bytes() - kHeaderRoomBytes;
   auto place = at_hints([&](const LocationHint& hint) -> Result<Verdict> {
     return peer_->shared() ? shared_copy(hint, 0, buffered()) : fabric_read(hint, 0, ref_.length);
   });
   Status filled;
   if (!place) filled = forward_error(std::move(place));
-  // A read that failed has left the buffer to the fabric.
-  if (filled) filled = need_buffer(ref_.length);
+  // A read that failed has left the buffer to the fabric, and the caller gets another.
+  if (auto room = need_buffer(ref_.length); filled) filled = std::move(room);
   if (filled && *place == Place::kElsewhere && !copy_file(0, buffered()))
     filled = push(0, buffered());
   into = std::move(buffer_);

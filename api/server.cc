@@ -49,6 +49,18 @@ Reply reply_with_part(Result<View> view, const Request& request) {
   return reply_with_bytes(std::move(*view), bytes.subspan(request.offset, request.length));
 }
 
+Reply reply_with_all(Result<View> view) {
+  if (!view) return error_reply(view.error());
+  const auto bytes = view->bytes();
+  return reply_with_bytes(std::move(*view), bytes);
+}
+
+Status check_part(const Request& request) {
+  if (request.length <= transport::kMaxPayloadBytes) return {};
+  return fail(Code::kInvalidArgument,
+              "a part may have " + std::to_string(transport::kMaxPayloadBytes) + " bytes");
+}
+
 /// A reader on this host maps the file itself, if it sees it.
 transport::FileStamp stamp_of(const spill::File& file) {
   const auto stamp = file.verified();
@@ -242,16 +254,10 @@ Reply ServedSession::locate(const Request& request) {
 
 Reply ServedSession::read_part(const Request& request) {
   const auto object = request.blob.object;
-  if (request.length > transport::kMaxPayloadBytes)
-    return error_reply(
-        {Code::kInvalidArgument,
-         "a part may have " + std::to_string(transport::kMaxPayloadBytes) + " bytes"});
+  if (auto fits = check_part(request); !fits) return error_reply(fits.error());
   if (auto view = node_.get_in_arena(object, !request.peek))
     return reply_with_part(*std::move(view), request);
-  auto part = node_.read_from_file(object, request.offset, request.length);
-  if (!part) return error_reply(part.error());
-  const auto bytes = part->bytes();
-  return reply_with_bytes(*std::move(part), bytes);
+  return reply_with_all(node_.read_from_file(object, request.offset, request.length));
 }
 
 // ---- sets ----
@@ -358,7 +364,8 @@ Reply ServedSession::set_commit(const Request& request) {
 Reply ServedSession::read_file(const Request& request) {
   if (request.file.id.cluster != node_.life().cluster || request.file.id.node != node_.life().node)
     return error_reply({Code::kNotFound, "the file was written by another node"});
-  return reply_with_part(node_.get_file(request.file, {}), request);
+  if (auto fits = check_part(request); !fits) return error_reply(fits.error());
+  return reply_with_all(node_.read_from_file(request.file, request.offset, request.length));
 }
 
 }  // namespace

@@ -16,6 +16,7 @@ take_device() {
   local file=/run/lock/mempool-soft-roce
   [[ -e $file ]] || (umask 0 && : >"$file") || return
   exec {device_lock}<"$file"
+  flock --shared "$device_lock"
   # The last one may go between our two locks, hence again.
   until [[ -e /sys/class/infiniband/$own_device ]]; do
     flock --exclusive "$device_lock"

@@ -32,7 +32,7 @@ constexpr auto kGrace = std::chrono::milliseconds(1000);
 
 /// Operations that leave something behind which only their reply names.
 bool stores(Op op) {
-  return op == Op::kSet || op == Op::kSetCommit;
+  return op == Op::kSet || op == Op::kSetCommit || op == Op::kAdopt;
 }
 
 }  // namespace
@@ -89,6 +89,7 @@ struct Connection::State : std::enable_shared_from_this<Connection::State> {
   void enqueue(CallPtr call);
   void write_next();
   void abandon(const CallPtr& call);
+  void forget_if_abandoned(const CallPtr& sent);
   bool in_use(const CallPtr& call) const;
   Status timeout() const;
   void end(const Error& why, bool peer_gone = true);
@@ -308,7 +309,7 @@ void Connection::State::write_next() {
                       }
                       sent->sent = true;
                       if (sent->early) sent->finish(std::move(*sent->early));
-                      if (sent->abandoned) sent->finish(forward_error(self->timeout()));
+                      self->forget_if_abandoned(sent);
                       if (!self->queue.empty()) self->write_next();
                     });
 }
@@ -339,6 +340,14 @@ void Connection::State::abandon(const CallPtr& call) {
   if (!call->sent || !stores(call->op)) pending.erase(call->id);
   std::erase(queue, call);
   call->finish(forward_error(timeout()));
+}
+
+/// The socket is done with the frame. A payload that is being received still goes to the caller's
+/// memory; one that comes later must not, so the answer finds no call, but for what it would name.
+void Connection::State::forget_if_abandoned(const CallPtr& sent) {
+  if (!sent->abandoned || receiving == sent) return;
+  if (!stores(sent->op)) pending.erase(sent->id);
+  sent->finish(forward_error(timeout()));
 }
 
 /// One-sided reads go on when only this connection stands still.

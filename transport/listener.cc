@@ -85,6 +85,13 @@ class Session : public std::enable_shared_from_this<Session> {
     const auto limit = handler_ ? Listener::kLease_ms : Listener::kHelloTimeout_ms;
     return at_work_ == 0 && now - last_heard_ > std::chrono::milliseconds(limit);
   }
+  /// With as many requests under way as may be, no ping is read and answered meanwhile.
+  void show_life() {
+    if (in_flight_ < Listener::kMaxInFlight || !outgoing_.empty()) return;
+    Reply nobodys;
+    nobodys.id = kNoRequest;
+    send({Outgoing(encode(nobodys), {}), nullptr});
+  }
 
  private:
   struct Sending {
@@ -270,7 +277,11 @@ asio::awaitable<void> Listener::State::drop_silent_peers() {
     co_await sweep.async_wait(asio::redirect_error(asio::use_awaitable, cancelled));
     const auto now = Clock::now();
     for (const auto& session : sessions)
-      if (session->silent(now)) session->close();
+      if (session->silent(now)) {
+        session->close();
+      } else {
+        session->show_life();
+      }
   }
 }
 

@@ -93,6 +93,9 @@ struct Request {
   std::chrono::steady_clock::time_point received{};
 };
 
+/// A reply with this id is nobody's: a sign of life.
+inline constexpr std::uint64_t kNoRequest = ~std::uint64_t{0};
+
 struct Reply {
   std::uint64_t id = 0;  // of the request
   Code code = Code::kOk;

@@ -52,7 +52,10 @@ void Peer::attach(const Hello& mine, Clock::time_point deadline) {
   const auto left = std::chrono::ceil<milliseconds>(deadline - Clock::now());
   auto shared = SharedRegions::attach(hello().door, {mine.session_high, mine.session_low},
                                       hello().region_bytes, std::max(left, milliseconds(1)));
-  if (!shared) return log().debug("{}: {}", host_, shared.error().to_string());
+  if (!shared && shared.error().code == Code::kNotFound)
+    return log().debug("{}: {}", host_, shared.error().message);
+  if (!shared)
+    return log().warn("no shared memory of {} on this host: {}", host_, shared.error().message);
   shared_ = std::move(*shared);
 }
 
@@ -86,6 +89,9 @@ Result<Peer::Read> Peer::start(const DRef& ref, const LocationHint& hint, std::u
                           std::chrono::milliseconds(hello().read_window_ms)};
     auto read = VerifiedRead::start(route->fabric, blob, offset, bytes, into);
     if (read) return Read(*route, std::move(*read));
+    // Memory that may not be locked is no fault of the route's: others go on with it.
+    if (read.error().code == Code::kLimit)
+      return fail(Code::kUnavailable, std::move(read.error().message));
     if (read.error().code != Code::kUnavailable || !alive()) return forward_error(std::move(read));
     routes_.failed(*route, read.error());
   }
@@ -134,19 +140,21 @@ std::optional<SourceMemory::Slot> Peer::pull_slot(Clock::time_point deadline) {
   if (!route) return std::nullopt;
   // Shared memory means one host, and no fabric brings its bytes faster than a socket.
   if (!pulls_by_any_ && (!route->provider().pulls || shared_)) return std::nullopt;
-  Result<SourceMemory*> announced = nullptr;
   {
     std::lock_guard lock(source_mutex_);
     if (cannot_pull_) return std::nullopt;
-    if (!source_) announced = announce_source(*route, deadline);
-    if (announced && *announced) {
-      source_ = *announced;
-      source_route_ = route;
-    }
-    if (announced) return route == source_route_ ? source_->take() : std::nullopt;
+    if (source_) return route == source_route_ ? source_->take() : std::nullopt;
+    // Who comes while another announces it sends, rather than wait for longer than it may.
+    if (std::exchange(announcing_, true)) return std::nullopt;
   }
-  stop_pulling(announced.error());
-  return std::nullopt;
+  const auto announced = announce_source(*route, deadline);
+  if (!announced) stop_pulling(announced.error());
+  std::lock_guard lock(source_mutex_);
+  announcing_ = false;
+  if (!announced) return std::nullopt;
+  source_ = *announced;
+  source_route_ = route;
+  return source_->take();
 }
 
 void Peer::stop_pulling(const Error& why) {

@@ -92,9 +92,10 @@ class Peer {
   const bool pulls_by_any_;
   Routes routes_;
 
-  std::mutex source_mutex_;  // of what follows; held while the node is told
+  std::mutex source_mutex_;  // of what follows
   SourceMemory* source_ = nullptr;
   const Routes::Route* source_route_ = nullptr;
+  bool announcing_ = false;  // a caller tells the node
   bool cannot_pull_ = false;
 };
 

@@ -44,6 +44,13 @@ tl::unexpected<Error> no_handover(const std::string& why) {
   return fail(Code::kUnavailable, "the memory of the node cannot be shared: " + why);
 }
 
+/// With a time limit, a socket's calls are not resumed after a signal's handler.
+template <class SystemCall>
+auto uninterrupted(SystemCall call) {
+  for (;;)
+    if (const auto done = call(); done >= 0 || errno != EINTR) return done;
+}
+
 Result<int> connect_to(const std::string& name, std::chrono::milliseconds timeout) {
   const std::string path = abstract_address(name);
   sockaddr_un address{};
@@ -56,11 +63,14 @@ Result<int> connect_to(const std::string& name, std::chrono::milliseconds timeou
   setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
   setsockopt(socket, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
   const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size());
-  if (connect(socket, reinterpret_cast<const sockaddr*>(&address), length) == 0) return socket;
+  const auto connected = uninterrupted(
+      [&] { return connect(socket, reinterpret_cast<const sockaddr*>(&address), length); });
+  if (connected == 0) return socket;
   const int error = errno;
   close(socket);
-  return no_handover(error == ECONNREFUSED ? "it is on another host, or in a network of its own"
-                                           : strerror(error));
+  if (error == ECONNREFUSED)
+    return fail(Code::kNotFound, "it is on another host, or in a network of its own");
+  return no_handover(strerror(error));
 }
 
 Status receive(int socket, Descriptors& descriptors, std::size_t expected) {
@@ -72,7 +82,8 @@ Status receive(int socket, Descriptors& descriptors, std::size_t expected) {
   message.msg_iovlen = 1;
   message.msg_control = control.data();
   message.msg_controllen = CMSG_LEN(sizeof descriptors.all);  // without the room for one more
-  const auto got = recvmsg(socket, &message, MSG_CMSG_CLOEXEC | MSG_WAITALL);
+  const auto got =
+      uninterrupted([&] { return recvmsg(socket, &message, MSG_CMSG_CLOEXEC | MSG_WAITALL); });
   const auto* header = CMSG_FIRSTHDR(&message);
   if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS) {
     descriptors.count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
@@ -106,8 +117,9 @@ Result<std::shared_ptr<SharedRegions>> SharedRegions::attach(
   std::shared_ptr<SharedRegions> shared(new SharedRegions);
   shared->socket_ = *socket;
   const HandoverRequest request{.session = session};
-  if (send(*socket, &request, sizeof request, MSG_NOSIGNAL) != sizeof request)
-    return no_handover(strerror(errno));
+  const auto sent =
+      uninterrupted([&] { return send(*socket, &request, sizeof request, MSG_NOSIGNAL); });
+  if (sent != sizeof request) return no_handover(strerror(errno));
   Descriptors descriptors;
   if (auto got = receive(*socket, descriptors, region_bytes.size()); !got)
     return forward_error(std::move(got));

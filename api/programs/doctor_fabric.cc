@@ -298,7 +298,7 @@ Findings examine_providers(const Wish& wish, const std::vector<RdmaPort>& ports,
     findings.push_back(examine_provider(report, wish, device_active, any));
   if (!any && wish.any_provider())
     findings.push_back(
-        {Sign::kProblem,
+        {wish.automatic ? Sign::kWarning : Sign::kProblem,
          "providers",
          wish.automatic ? "none works: readers on other hosts are sent the bytes, which is slower"
                         : "none that is allowed works: no node starts here",

@@ -119,6 +119,8 @@ Status check(Options& options) {
     return fail(Code::kInvalidArgument, "TMPDIR is no directory: say --spill-dir");
   if (options.paths.empty()) options.paths = all_paths(options.host);
   for (const auto& path : options.paths) {
+    if (path == transport::kPullName)
+      return fail(Code::kInvalidArgument, path + " is a way to store, not one to read");
     const auto* provider = transport::find_provider(path);
     if (auto present = transport::choose_paths({path}, false); !present) {
       if (!provider) return fail(Code::kInvalidArgument, present.error().message);

@@ -1,7 +1,6 @@
 // Bytes whose content follows from a seed, so that any mix-up of blobs or parts of them shows.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -23,18 +22,9 @@ constexpr std::uint64_t pattern_word(std::uint64_t seed, std::uint64_t number) {
   return mixed ^ (mixed >> 31);
 }
 
-inline Bytes pattern(std::size_t size, std::uint64_t seed = 1) {
-  Bytes bytes(size);
-  for (std::size_t at = 0; at < size; at += sizeof(std::uint64_t)) {
-    const auto word = pattern_word(seed, at / sizeof(std::uint64_t));
-    std::memcpy(bytes.data() + at, &word, std::min(sizeof word, size - at));
-  }
-  return bytes;
-}
+Bytes pattern(std::size_t size, std::uint64_t seed = 1);
 
-inline Bytes copy_of(std::span<const std::byte> bytes) {
-  return {bytes.begin(), bytes.end()};
-}
+Bytes copy_of(std::span<const std::byte> bytes);
 
 inline Bytes bytes_of(std::string_view text) {
   const auto* begin = reinterpret_cast<const std::byte*>(text.data());

@@ -1,8 +1,10 @@
 #include "transport/provider.h"
 
 #include <algorithm>
+#include <cstdlib>
 
 #include <gmock/gmock.h>
+#include <rdma/fabric.h>
 
 #include "support/results.h"
 
@@ -63,6 +65,21 @@ TEST(Providers, RequiredRdmaIsNeverDowngraded) {
   const auto refused = choose_paths({"sockets"}, true);
   EXPECT_EQ(code(refused), Code::kNoProvider);
   EXPECT_THAT(message(refused), HasSubstr("RDMA is required"));
+}
+
+/// A variable that libfabric does not know would be set in vain.
+TEST(Providers, EverySettingIsOneThatLibfabricHas) {
+  ASSERT_FALSE(present_providers().empty());  // libfabric has started
+  fi_param* known = nullptr;
+  int count = 0;
+  ASSERT_EQ(fi_getparams(&known, &count), 0);
+  std::vector<std::string> names;
+  for (int i = 0; i < count; ++i) names.emplace_back(known[i].name);
+  fi_freeparams(known);
+  for (const auto& setting : provider_settings()) {
+    EXPECT_THAT(names, Contains(setting.variable));
+    EXPECT_NE(std::getenv(setting.variable), nullptr);  // ours, or the user's
+  }
 }
 
 TEST(Providers, FoundByName) {

@@ -1,6 +1,8 @@
 // What RDMA devices need and do that other providers do not.
 #include "support/rdma.h"
 
+#include <algorithm>
+#include <cstdlib>
 #include <fstream>
 
 #include <gmock/gmock.h>
@@ -9,6 +11,7 @@
 #include "support/results.h"
 #include "transport/fabric.h"
 #include "transport/fabric_info.h"
+#include "transport/rdma_devices.h"
 
 namespace mempool::transport {
 namespace {
@@ -64,6 +67,21 @@ TEST_F(RdmaTest, MemoryThatIsGivenBackIsNotLocked) {
     EXPECT_GE(pinned_bytes(), before + memory.size());
   }
   EXPECT_LE(pinned_bytes(), before);
+}
+
+/// Libfabric reads the variable when it starts, so in a process of its own.
+TEST_F(RdmaTest, QueuesForAsManyPeersAsLibfabricExpectsAreTooLong) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  const auto opens_with = [](const char* peers) {
+    setenv("FI_UNIVERSE_SIZE", peers, /*overwrite=*/1);
+    const auto listening = Fabric::listen(provider(), host());
+    std::exit(listening ? 0 : 1);
+  };
+  EXPECT_EXIT(opens_with("64"), ::testing::ExitedWithCode(0), "");
+  const auto is_soft = [](const RdmaPort& port) { return port.device.starts_with("rxe"); };
+  if (std::ranges::any_of(rdma_ports(), is_soft)) {
+    EXPECT_EXIT(opens_with("256"), ::testing::ExitedWithCode(1), "");
+  }
 }
 
 /// Such a read ends the connection with everything in flight on it, and rxm of libfabric 1.17 does

@@ -152,7 +152,7 @@ TEST_F(SharedRegionsTest, OtherHostsAreToldApart) {
   // No such socket in this network namespace, as for a node on another host.
   const auto nowhere = SharedRegions::attach("mempool-none", kSession,
                                              std::vector<std::uint64_t>{kRegionBytes}, 30s);
-  EXPECT_EQ(code(nowhere), Code::kUnavailable);
+  EXPECT_EQ(code(nowhere), Code::kNotFound);
   EXPECT_THAT(message(nowhere), HasSubstr("another host"));
   EXPECT_EQ(code(SharedRegions::attach(std::string(500, 'x'), kSession, {}, 30s)),
             Code::kUnavailable);
