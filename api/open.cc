@@ -109,7 +109,7 @@ Status check(const PoolOptions& options) {
     return fail(Code::kInvalidArgument, "a pool that joins others must listen");
   for (const auto& address : options.join)
     if (auto parsed = transport::parse_host_port(address); !parsed)
-      return forward_error(std::move(parsed));
+      return fail(parsed.error().code, "join: " + parsed.error().message);
   return {};
 }
 
@@ -126,7 +126,7 @@ Result<Pool> open_private(const PoolOptions& options) {
 
 Result<Pool> open_node(const PoolOptions& options) {
   auto where = transport::parse_host_port(options.listen);
-  if (!where) return forward_error(std::move(where));
+  if (!where) return fail(where.error().code, "listen: " + where.error().message);
   if (transport::is_unspecified(where->host))
     return fail(Code::kInvalidArgument,
                 options.listen +
