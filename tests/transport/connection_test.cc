@@ -21,7 +21,6 @@ namespace {
 using namespace std::chrono_literals;
 using test::Bytes;
 using test::code;
-using test::kMiB;
 using test::must;
 using test::RawPeer;
 
@@ -83,7 +82,7 @@ TEST(ConnectionTest, MemoryOfACallWhoseTimeIsOverIsNotWrittenLater) {
   const auto connection =
       must(Connection::connect(io, server.address(), Hello{}, deadline(), nullptr));
   for (int round = 0; round < 20; ++round) {
-    Bytes late(kMiB);
+    Bytes late(test::kMiB);
     const Request read{.op = Op::kRead, .length = late.size()};
     // A thread that is busy finds the request and its end together: then it is given up while the
     // socket has it.
