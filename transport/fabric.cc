@@ -443,7 +443,8 @@ bool OpenFabric::post(Flight& flight) {
 Result<PendingRead> OpenFabric::start(const RemoteRange& from, const Buffer& into, std::size_t at,
                                       std::size_t bytes) {
   auto descriptor = local_descriptor(into);
-  if (!descriptor) return forward_error(std::move(descriptor));
+  // Another provider may do without locked memory.
+  if (!descriptor) return fail(Code::kUnavailable, descriptor.error().message);
   Flight* flight = take_flight(into);
   flight->from = from;
   flight->descriptor = *descriptor;

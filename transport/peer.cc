@@ -89,9 +89,6 @@ Result<Peer::Read> Peer::start(const DRef& ref, const LocationHint& hint, std::u
                           std::chrono::milliseconds(hello().read_window_ms)};
     auto read = VerifiedRead::start(route->fabric, blob, offset, bytes, into);
     if (read) return Read(*route, std::move(*read));
-    // Memory that may not be locked is no fault of the route's: others go on with it.
-    if (read.error().code == Code::kLimit)
-      return fail(Code::kUnavailable, std::move(read.error().message));
     if (read.error().code != Code::kUnavailable || !alive()) return forward_error(std::move(read));
     routes_.failed(*route, read.error());
   }
