@@ -31,8 +31,8 @@ namespace mempool::transport {
 
 class SharedRegions : public std::enable_shared_from_this<SharedRegions> {
  public:
-  /// `name`: of the owner's door, from its hello; `region_bytes` too. NotFound: there is no such door
-  /// on this host. Unavailable: the owner does not let this session in.
+  /// `name`: of the owner's door, from its hello; `region_bytes` too. NotFound: there is no such
+  /// door on this host. Unavailable: the owner does not let this session in.
   static Result<std::shared_ptr<SharedRegions>> attach(const std::string& name,
                                                        const SessionId& session,
                                                        std::span<const std::uint64_t> region_bytes,
