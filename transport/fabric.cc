@@ -113,6 +113,7 @@ class OpenFabric final : public Fabric {
   void complete(void* context, int error) noexcept;
   ssize_t drain() noexcept;
   void handle(ssize_t count, const fi_cq_entry* entries) noexcept;
+  std::chrono::microseconds polling_time(std::size_t bytes) const;
   void await_change(Flight* flight, std::uint32_t seen, Clock::time_point deadline,
                     const std::stop_token& ended);
   void make_progress();
@@ -379,14 +380,20 @@ ssize_t OpenFabric::drain() noexcept {
   return count;
 }
 
+/// About as long as a read takes: who blocks in the middle of one wakes for every piece that comes.
+std::chrono::microseconds OpenFabric::polling_time(std::size_t bytes) const {
+  constexpr std::size_t kBytesPerUs = 1024;
+  constexpr std::size_t kMost_us = 2000;
+  return std::chrono::microseconds(provider_.spin_us + std::min(bytes / kBytesPerUs, kMost_us));
+}
+
 /// Returns when a read of the flight ended since `seen`, when the peer has ended, or at the
 /// deadline.
 void OpenFabric::await_change(Flight* flight, std::uint32_t seen, Clock::time_point deadline,
                               const std::stop_token& ended) {
   const auto changed = [&] { return (flight->word.load() & Flight::kBusy) != seen; };
   if (provider_.spin_us > 0) {
-    const auto until =
-        std::min(deadline, Clock::now() + std::chrono::microseconds(provider_.spin_us));
+    const auto until = std::min(deadline, Clock::now() + polling_time(flight->bytes));
     pollers_.fetch_add(1);
     polls_.fetch_add(1, std::memory_order_relaxed);
     bool done = false;

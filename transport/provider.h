@@ -23,7 +23,7 @@ struct Provider {
   bool loopback;                 // and that may be a loopback address
   bool shares_locks;             // with its peers: who is killed may take one along
   bool pulls;                    // owners read large sets over it, rather than being sent them
-  std::uint32_t spin_us;         // how long a waiting thread polls before it blocks
+  std::uint32_t spin_us;         // how long a waiting thread polls at least before it blocks
   std::size_t max_read_bytes =
       std::numeric_limits<std::size_t>::max();  // of one read; ours, beside
                                                 // the provider's own limit
