@@ -333,9 +333,8 @@ TEST_P(FaultTest, OneDeadNodeLeavesTheOthersUsable) {
   EXPECT_TRUE(holds(client, on_b, 2));
   b.kill9();
   // Memory on this host can be read until the end of the session was seen.
-  EXPECT_TRUE(eventually([&] {
-    return failed_for_want_of_a_peer(code(client.poolget(on_b, {.timeout_ms = 2000})));
-  }));
+  EXPECT_TRUE(eventually(
+      [&] { return failed_for_want_of_a_peer(code(client.poolget(on_b, {.timeout_ms = 2000}))); }));
   EXPECT_TRUE(holds(client, on_a, 1));
   EXPECT_TRUE(holds(client, set(client, 3), 3));
 }
