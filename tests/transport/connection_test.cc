@@ -2,9 +2,10 @@
 #include "transport/connection.h"
 
 #include <algorithm>
-#include <cstring>
+#include <optional>
 #include <semaphore>
 #include <thread>
+#include <variant>
 
 #include <asio/post.hpp>
 #include <gtest/gtest.h>
