@@ -2,7 +2,6 @@
 #include "transport/connection.h"
 
 #include <algorithm>
-#include <optional>
 #include <semaphore>
 #include <thread>
 #include <variant>
@@ -10,11 +9,10 @@
 #include <asio/post.hpp>
 #include <gtest/gtest.h>
 
+#include "frames.h"
 #include "support/raw_peer.h"
 #include "support/results.h"
-#include "transport/frame.h"
 #include "transport/io_thread.h"
-#include "transport/wire.h"
 
 namespace mempool::transport {
 namespace {
@@ -24,28 +22,6 @@ using test::Bytes;
 using test::code;
 using test::must;
 using test::RawPeer;
-
-Bytes frame(const std::vector<std::byte>& message, std::span<const std::byte> payload = {}) {
-  const auto header = encode_frame_header(
-      {static_cast<std::uint32_t>(message.size()), static_cast<std::uint32_t>(payload.size())});
-  Bytes all(header.size() + message.size() + payload.size());
-  auto end = std::ranges::copy(header, all.begin()).out;
-  end = std::ranges::copy(message, end).out;
-  std::ranges::copy(payload, end);
-  return all;
-}
-
-/// Nothing when the other side is gone.
-std::optional<std::variant<Hello, Request, Reply>> next_message(RawPeer& peer) {
-  const auto bytes = peer.receive(kFrameHeaderBytes);
-  if (!bytes) return std::nullopt;
-  FrameHeaderBytes fixed;
-  std::ranges::copy(*bytes, fixed.begin());
-  const auto header = must(decode_frame_header(fixed));
-  const auto message = peer.receive(header.message_bytes);
-  if (!message || !peer.receive(header.payload_bytes)) return std::nullopt;
-  return must(decode(*message));
-}
 
 /// Answers each kRead, once it is told to, with as many bytes of one value as are asked for.
 class LateServer {
@@ -57,18 +33,18 @@ class LateServer {
 
  private:
   void serve(RawPeer& peer) {
-    if (!next_message(peer)) return;
+    if (!test::receive(peer)) return;
     Hello hello;
     hello.lease_ms = 600'000;
-    peer.send(frame(encode(hello)));
-    while (const auto message = next_message(peer)) {
-      const auto* request = std::get_if<Request>(&*message);
+    peer.send(test::frame(encode(hello)));
+    while (const auto message = test::receive(peer)) {
+      const auto* request = std::get_if<Request>(&message->message);
       if (!request) return;
       if (request->op == Op::kRead && !answers_.try_acquire_for(test::kPatience)) return;
       Reply reply;
       reply.id = request->id;
       const Bytes payload(request->op == Op::kRead ? request->length : 0, kSent);
-      peer.send(frame(encode(reply), payload));
+      peer.send(test::frame(encode(reply), payload));
     }
   }
 
