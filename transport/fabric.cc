@@ -90,6 +90,7 @@ class OpenFabric final : public Fabric {
   const Provider& provider() const noexcept override { return provider_; }
   std::vector<std::byte> address() const override { return address_; }
   Result<std::unique_ptr<MemoryRegion>> expose(std::span<std::byte> memory) override {
+    serves_ = true;
     return register_memory(memory, FI_REMOTE_READ);
   }
   Result<FabricAddress> insert(std::span<const std::byte> peer_address) override;
@@ -139,7 +140,8 @@ class OpenFabric final : public Fabric {
   std::atomic<std::uint32_t> pollers_{0};
   std::atomic<std::uint32_t> sleepers_{0};  // callers that gave up polling
   std::atomic<std::uint64_t> polls_{0};
-  std::uint64_t polls_seen_ = 0;  // the thread's
+  std::uint64_t polls_seen_ = 0;     // the thread's
+  std::atomic<bool> serves_{false};  // peers may read from here at any time
   std::mutex progress_mutex_;
   std::condition_variable progress_wake_;
   std::atomic<bool> stopping_{false};
@@ -506,7 +508,8 @@ void OpenFabric::make_progress() {
   while (!stopping_) {
     if (someone_polls()) {
       std::unique_lock lock(progress_mutex_);
-      progress_wake_.wait_for(lock, 1ms, [&] { return stopping_ || sleepers_.load() > 0; });
+      progress_wake_.wait_for(lock, serves_ ? 1ms : 20ms,
+                              [&] { return stopping_ || sleepers_.load() > 0; });
       continue;
     }
     if (wait_object_ == FI_WAIT_NONE) {
