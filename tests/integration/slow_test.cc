@@ -1,5 +1,5 @@
-// What takes long: one blob larger than memory, a reader that sleeps, and whether idle nodes are
-// idle.
+// What takes long: a million gets, one blob larger than memory, a reader that sleeps, and whether
+// idle nodes are idle.
 #include <thread>
 
 #include <fcntl.h>
@@ -16,6 +16,26 @@ constexpr std::uint64_t kGiB = std::uint64_t{1} << 30;
 bool same_files(const fs::path& a, const fs::path& b) {
   if (fs::file_size(a) != fs::file_size(b)) return false;
   return run({"/usr/bin/cmp", "-s", a.native(), b.native()}, {}, 10min).status == 0;
+}
+
+/// WarmGetTest shows it for every path, and a million for shared memory.
+TEST_F(ClusterTest, AMillionGetsOverTcpLeaveTheOwnersCountersAlone) {
+  if (kSanitized) GTEST_SKIP() << "SKIPPED: they take minutes in this build";
+  constexpr std::uint64_t kBlobs = 100, kRounds = 10'000;
+  const auto provider = best_tcp_provider();
+  Daemon node(spill_directory("a"), {"--provider", provider});
+  auto client = connect(node, {provider});
+  std::vector<DRef> refs;
+  for (std::uint64_t i = 0; i < kBlobs; ++i) refs.push_back(set(client, i, 64));
+  const auto before = must(client.stats());
+  const auto begin = Clock::now();
+  for (std::uint64_t round = 0; round < kRounds; ++round)
+    for (const auto& view : client.poolget_all(refs)) ASSERT_TRUE(view);
+  const auto took = Clock::now() - begin;
+  const auto after = must(client.stats());
+  EXPECT_EQ(after.requests_served, before.requests_served + 1) << "which asked for this";
+  EXPECT_LE(after.recency_reports, static_cast<std::uint64_t>(took / 100ms) + 2);
+  EXPECT_EQ(gets_by(client, "tcp (" + provider + ")"), kRounds * kBlobs);
 }
 
 TEST_F(ClusterTest, FiveGibibytesTakeNoMemory) {

@@ -69,11 +69,25 @@ TEST_P(WarmGetTest, ReachTheOwnersOrderSoon) {
   EXPECT_TRUE(holds(client, a, 1));
   Bytes part(10);
   must(other.poolread(b, 5, part));
-  const auto begin = Clock::now();
   EXPECT_TRUE(eventually([&] { return must(client.stats()).recency_reports == 2; }));
-  EXPECT_LT(Clock::now() - begin, 5s) << "they go after 100 ms";
   set(client, 5, 2 * kMiB);
   EXPECT_THAT(where_are(client, {a, b, c, d}), ElementsAre("memory", "memory", "disk", "disk"));
+}
+
+/// The best of many: how late the others are says how busy the machine is.
+TEST_P(WarmGetTest, AreReportedAfterAHundredMilliseconds) {
+  Daemon node(spill_directory("a"), only());
+  auto client = client_of(node);
+  const auto ref = set(client, 1);
+  auto soonest = Clock::duration::max();
+  for (std::uint64_t report = 1; report <= 40 && soonest > 130ms; ++report) {
+    const auto begin = Clock::now();
+    EXPECT_TRUE(holds(client, ref, 1));
+    EXPECT_TRUE(eventually([&] { return must(client.stats()).recency_reports == report; }));
+    soonest = std::min(soonest, Clock::now() - begin);
+  }
+  EXPECT_GE(soonest, 100ms) << "at most one in 100 ms";
+  EXPECT_LE(soonest, 130ms);
 }
 
 TEST_P(WarmGetTest, NobodyReportsWhatIsNotRead) {
