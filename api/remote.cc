@@ -134,7 +134,11 @@ Result<DRef> Remote::upload(Peer& peer, std::uint64_t length, const SetOptions& 
   }
   auto reply =
       peer.session().call({.op = Op::kSetCommit, .blob = draft}, Cluster::Clock::now() + timeout);
-  if (!reply) return forward_error(std::move(reply));
+  if (!reply) {
+    // It may not even have been sent.
+    if (reply.error().code == Code::kTimeout) (void)peer.session().start(give_up);
+    return forward_error(std::move(reply));
+  }
   return reply->ref;
 }
 

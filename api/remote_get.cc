@@ -32,8 +32,8 @@ bool RemoteGet::readable(const LocationHint& hint) const {
   return peer_->readable(ref_, hint);
 }
 
-/// A fabric that swallows reads must leave time for the owner to send the bytes; and many gets that
-/// were started together do not wait one after the other.
+/// A fabric that swallows reads, or an owner that is making room, must leave time for the owner to
+/// send the bytes; and many gets that were started together do not wait one after the other.
 std::chrono::milliseconds RemoteGet::read_timeout() const {
   const auto third = cluster_.timeout(options_.timeout_ms) / 3;
   if (deadline_ == Cluster::Clock::time_point{}) return third;
@@ -69,7 +69,12 @@ Result<RemoteGet::Place> RemoteGet::at_hints(Attempt attempt, First first) {
     }
     if (tries == kLocateTries) return Place::kElsewhere;
     auto located = locate();
-    if (!located) return forward_error(std::move(located));
+    if (!located) {
+      // Whoever makes room for the blob can send it from its file meanwhile.
+      const bool busy = located.error().code == Code::kTimeout;
+      if (busy && Cluster::Clock::now() < deadline()) return Place::kElsewhere;
+      return forward_error(std::move(located));
+    }
     hint = *located;
     if (!readable(hint)) return Place::kElsewhere;
     peer_->learn(ref_, hint);
@@ -80,8 +85,11 @@ Result<RemoteGet::Place> RemoteGet::at_hints(Attempt attempt, First first) {
 /// has such a blob loaded first.
 Result<LocationHint> RemoteGet::locate() {
   for (const bool loaded : {false, true}) {
-    auto located = peer_->session().call(
-        {.op = Op::kLocate, .blob = ref_.id, .peek = !options_.touch}, deadline());
+    const auto whole = deadline();
+    const bool insists = cluster_.options().require_rdma;
+    const auto until = insists ? whole : Cluster::Clock::now() + read_timeout();
+    auto located =
+        peer_->session().call({.op = Op::kLocate, .blob = ref_.id, .peek = !options_.touch}, until);
     if (!located) return forward_error(std::move(located));
     if (located->ref.length != ref_.length)
       return fail(Code::kInvalidArgument, "the reference says " + std::to_string(ref_.length) +
@@ -90,7 +98,7 @@ Result<LocationHint> RemoteGet::locate() {
     file_ = std::move(located->file);
     stamp_ = located->stamp;
     const auto hint = located->ref.hint;
-    if (hint.generation != 0 || loaded || !cluster_.options().require_rdma) return hint;
+    if (hint.generation != 0 || loaded || !insists) return hint;
     auto loading = peer_->session().call({.op = Op::kPrefetch, .blob = ref_.id}, deadline());
     if (!loading) return forward_error(std::move(loading));
   }

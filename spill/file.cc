@@ -21,6 +21,7 @@ class File::Opened {
 
   /// What the file system says of the file now.
   Result<Stamp> stamp_now(const std::string& path) const;
+  tl::unexpected<Error> changed(const std::string& path, const char* meanwhile) const;
   Status check_payload(const std::string& path) const;
 
   Descriptor file;
@@ -58,6 +59,15 @@ Result<Stamp> File::Opened::stamp_now(const std::string& path) const {
   struct stat status {};
   if (::fstat(file.get(), &status) != 0) return system_failure(errno, "examine", path);
   return stamp_of(status);
+}
+
+/// Another than when it was opened. Removing a file changes its stamp too.
+tl::unexpected<Error> File::Opened::changed(const std::string& path, const char* meanwhile) const {
+  struct stat status {};
+  const bool removed = ::fstat(file.get(), &status) == 0 && status.st_nlink == 0;
+  return path_failure(removed ? Code::kNotFound : Code::kCorrupt, path,
+                      std::string(removed ? "the file was removed" : "the file changed") +
+                          " while it was " + meanwhile);
 }
 
 Status File::Opened::check_payload(const std::string& path) const {
@@ -135,7 +145,7 @@ Result<File::Opened> File::open_verified() const {
   const auto after = opened->stamp_now(ref_.path);
   if (!after) return tl::unexpected<Error>(after.error());
   if (*after != opened->stamp) {
-    return path_failure(Code::kCorrupt, ref_.path, "the file changed while it was checked");
+    return opened->changed(ref_.path, "checked");
   }
   std::lock_guard known(state_->mutex);
   state_->verified = opened->stamp;
@@ -169,7 +179,7 @@ Status File::read(std::uint64_t offset, std::span<std::byte> out) const {
   if (!after) return tl::unexpected<Error>(after.error());
   // The bytes read are those that were verified only if nobody wrote meanwhile.
   if (static_cast<std::size_t>(got) == out.size() && *after == opened->stamp) return {};
-  return path_failure(Code::kCorrupt, ref_.path, "the file changed while it was read");
+  return opened->changed(ref_.path, "read");
 }
 
 Mapping::Mapping(Mapping&& other) noexcept

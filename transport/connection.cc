@@ -52,6 +52,7 @@ struct Connection::Call::State {
   // Of the I/O thread:
   bool abandoned = false;              // its caller's deadline passed, and it may be gone
   bool sent = false;                   // the socket is done with the frame
+  bool unheard = false;                // nobody waits for the answer
   std::optional<Result<Reply>> early;  // an answer that came before that
   Result<Reply> result = fail(Code::kUnavailable, "not sent");
 
@@ -248,7 +249,8 @@ asio::awaitable<void> Connection::State::receive() {
       status = co_await receive_reply(scratch);
     } catch (const std::exception& failure) {  // out of memory
       status = fail(Code::kLimit, failure.what());
-      receiving = nullptr;
+      if (const auto call = std::exchange(receiving, nullptr))
+        call->answer(fail(Code::kLimit, failure.what()));
     }
   }
   end(status.error());
@@ -277,6 +279,7 @@ asio::awaitable<void> Connection::State::keep_alive() {
 /// A request whose answer nobody waits for.
 void Connection::State::tell(Request request) {
   auto call = std::make_shared<Call::State>();
+  call->unheard = true;
   call->id = request.id = next_id++;
   call->frame = Outgoing(encode(request), {});
   enqueue(std::move(call));
@@ -310,6 +313,7 @@ void Connection::State::write_next() {
                       sent->sent = true;
                       if (sent->early) sent->finish(std::move(*sent->early));
                       self->forget_if_abandoned(sent);
+                      if (sent->unheard) self->pending.erase(sent->id);
                       if (!self->queue.empty()) self->write_next();
                     });
 }
@@ -422,6 +426,7 @@ Connection::Call Connection::start(Request request, std::span<const std::byte> p
 void Connection::tell(Request request, std::vector<std::byte> payload) {
   auto call = std::make_shared<Call::State>();
   call->connection = state_;
+  call->unheard = true;
   call->kept = std::move(payload);
   asio::post(state_->io, [call, request = std::move(request)]() mutable {
     call->connection->send(call, std::move(request), call->kept);

@@ -27,6 +27,8 @@ using asio::ip::tcp;
 
 // They mostly wait for the disk; idle ones cost nothing.
 constexpr std::size_t kWorkers = 8;
+// What frees room or needs none does not wait for those that make some.
+constexpr std::size_t kPromptWorkers = 4;
 
 Error socket_error(const HostPort& where, const asio::error_code& error) {
   const auto code = error == asio::error::address_in_use   ? Code::kExists
@@ -45,7 +47,11 @@ class Session;
 /// All but the counters and the workers belongs to the I/O thread.
 struct Listener::State : std::enable_shared_from_this<Listener::State> {
   explicit State(IoThread& thread)
-      : io(thread.context()), acceptor(io), sweep(io), workers(kWorkers) {}
+      : io(thread.context()),
+        acceptor(io),
+        sweep(io),
+        workers(kWorkers),
+        prompt_workers(kPromptWorkers) {}
 
   asio::awaitable<void> accept_one();
   asio::awaitable<void> drop_silent_peers();
@@ -56,9 +62,10 @@ struct Listener::State : std::enable_shared_from_this<Listener::State> {
   tcp::acceptor acceptor;
   asio::steady_timer sweep;
   asio::thread_pool workers;
+  asio::thread_pool prompt_workers;
   Service* service = nullptr;
   std::set<std::shared_ptr<Session>> sessions;
-  bool closed = false;
+  std::atomic<bool> closed{false};  // workers ask
   std::atomic<std::uint64_t> session_count{0};
   std::atomic<std::uint64_t> served{0};
   std::atomic<std::uint64_t> recency_reports{0};
@@ -211,7 +218,10 @@ void Session::dispatch(std::shared_ptr<Request> request) {
     return send(answer(*request, [&] { return *std::move(reply); }));
   ++at_work_;
   auto work = [self = shared_from_this(), handler = handler_, request] {
-    auto sending = answer(*request, [&] { return handler->handle(*request); });
+    auto sending = answer(*request, [&] {
+      if (self->listener_->closed) return error_reply({Code::kClosed, "the node is closing"});
+      return handler->handle(*request);
+    });
     request->payload = {};
     asio::post(self->listener_->io, [self, sending = std::move(sending)]() mutable {
       --self->at_work_;
@@ -221,8 +231,10 @@ void Session::dispatch(std::shared_ptr<Request> request) {
   };
   if (is_ordered(request->op)) {
     asio::post(ordered_, std::move(work));
-  } else {
+  } else if (may_make_room(request->op)) {
     asio::post(listener_->workers, std::move(work));
+  } else {
+    asio::post(listener_->prompt_workers, std::move(work));
   }
 }
 
@@ -259,12 +271,12 @@ asio::awaitable<void> Listener::State::accept_one() {
   if (closed || session_count.load() >= Listener::kMaxSessions) co_return;  // hangs up
   asio::error_code ignored;
   socket.set_option(tcp::no_delay(true), ignored);
+  ++session_count;  // before the session, which takes it back
   auto session = std::shared_ptr<Session>(new Session(shared_from_this(), std::move(socket)),
                                           [state = shared_from_this()](Session* s) {
                                             delete s;
                                             --state->session_count;
                                           });
-  ++session_count;
   sessions.insert(session);
   asio::co_spawn(io, session->run(), asio::detached);
 }
@@ -276,12 +288,16 @@ asio::awaitable<void> Listener::State::drop_silent_peers() {
     sweep.expires_after(std::chrono::seconds(1));
     co_await sweep.async_wait(asio::redirect_error(asio::use_awaitable, cancelled));
     const auto now = Clock::now();
-    for (const auto& session : sessions)
+    for (const auto& session : sessions) {
       if (session->silent(now)) {
         session->close();
-      } else {
-        session->show_life();
+        continue;
       }
+      try {
+        session->show_life();
+      } catch (const std::exception&) {  // out of memory; the next one may go
+      }
+    }
   }
 }
 
@@ -335,6 +351,7 @@ void Listener::close() {
   });
   closed.get_future().wait();
   state_->workers.join();
+  state_->prompt_workers.join();
 }
 
 std::uint64_t Listener::sessions() const noexcept {

@@ -40,4 +40,10 @@ constexpr bool is_ordered(Op op) {
          op == Op::kSetPull;
 }
 
+/// Operations that may wait until others have written files.
+constexpr bool may_make_room(Op op) {
+  return op == Op::kSet || op == Op::kAdopt || op == Op::kLocate || op == Op::kPrefetch ||
+         op == Op::kToDisk;
+}
+
 }  // namespace mempool::transport

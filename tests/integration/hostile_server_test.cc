@@ -1,6 +1,10 @@
 // Servers that are not what they say. Whatever they answer, a client gives up with a clear error in
 // time.
+#include <atomic>
+#include <functional>
+#include <optional>
 #include <random>
+#include <utility>
 
 #include <gmock/gmock.h>
 
@@ -198,6 +202,53 @@ TEST(HostileServer, ReadsThatComeShort) {
         p.send(frame(encode(Reply{.id = 1, .ref = longer})));
       },
       {"get", ref.to_string()}, "InvalidArgument");
+}
+
+/// A node that answers each request with what `reply` makes of it, or not at all.
+RawServer server_that(std::function<std::optional<std::pair<Reply, Bytes>>(const Request&)> reply) {
+  return RawServer([reply = std::move(reply)](RawPeer& peer) {
+    if (!receive(peer)) return;
+    peer.send(frame(encode(node_hello())));
+    while (const auto asked = receive(peer)) {
+      const auto* request = std::get_if<Request>(&asked->message);
+      if (!request) return;
+      auto answer = request->op == Op::kPing ? std::pair<Reply, Bytes>() : reply(*request);
+      if (!answer) continue;
+      answer->first.id = request->id;
+      peer.send(frame(encode(answer->first), answer->second));
+    }
+  });
+}
+
+/// It makes room for the blob, perhaps, but can send it from its file.
+TEST(HostileServer, SaysNothingOfWhereABlobIs) {
+  const DRef ref{{client_hello().cluster, 4711, 12, 1}, 1000, {}};
+  const auto bytes = pattern(ref.length);
+  auto server = server_that([&](const Request& request) -> std::optional<std::pair<Reply, Bytes>> {
+    if (request.op != Op::kRead) return std::nullopt;
+    return std::pair(Reply{}, bytes);
+  });
+  const auto ran =
+      run_cli(server.address(), {"--timeout-ms", "3000", "get", ref.to_string(), "-o", "-"});
+  EXPECT_EQ(ran.status, 0) << ran.err;
+  EXPECT_EQ(ran.out, std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+}
+
+/// What it reserved for a set is given back to it when the set ends without an answer.
+TEST(HostileServer, SaysNothingAtTheEndOfASet) {
+  std::atomic<bool> given_up{false};
+  auto server = server_that([&](const Request& request) -> std::optional<std::pair<Reply, Bytes>> {
+    if (request.op != Op::kSetCommit) return std::pair<Reply, Bytes>();
+    if (request.release) given_up = true;
+    return std::nullopt;
+  });
+  TemporaryDirectory directory;
+  write_file(directory / "large", pattern(3 * kMiB));
+  const auto ran =
+      run_cli(server.address(), {"--timeout-ms", "1500", "set", (directory / "large").native()});
+  EXPECT_EQ(ran.status, 1);
+  EXPECT_THAT(ran.err, StartsWith("mempool: Timeout: "));
+  EXPECT_TRUE(eventually([&] { return given_up.load(); }));
 }
 
 TEST(HostileServer, FlippedBitsInItsHello) {

@@ -2,7 +2,9 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <fstream>
+#include <thread>
 
 #include <sys/mman.h>
 #include <utime.h>
@@ -49,6 +51,30 @@ TEST(SpillFile, C84_EveryFlippedByteOfTheHeaderIsCorrupt) {
     flip(path, at);
   }
   EXPECT_EQ(mapped(*file), bytes);
+}
+
+/// As when a blob is deleted while somebody reads it from its file.
+TEST(SpillFile, AFileThatIsRemovedMeanwhileIsNotCorrupt) {
+  Place place;
+  const auto path = place / "blob";
+  const auto bytes = pattern(16 << 20);  // long enough to check that it is removed meanwhile
+  bool met = false;
+  for (int round = 0; round < 200 && !met; ++round) {
+    ASSERT_TRUE(write_blob(path, bytes));
+    const auto file = File::open(path);  // which has not checked the payload
+    ASSERT_TRUE(file);
+    std::thread remover([&] {
+      std::this_thread::sleep_for(std::chrono::microseconds(100 * (round % 40)));
+      fs::remove(path);
+    });
+    std::byte one{};
+    const auto read = file->read(0, {&one, 1});
+    remover.join();
+    if (read) continue;
+    ASSERT_EQ(code(read), Code::kNotFound) << message(read);
+    met = message(read).find("was removed while") != std::string::npos;
+  }
+  EXPECT_TRUE(met) << "it was always removed before or after";
 }
 
 TEST(SpillFile, C84_EveryFlippedByteOfThePayloadIsCorrupt) {

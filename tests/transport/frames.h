@@ -50,7 +50,10 @@ inline std::optional<Message> receive(RawPeer& peer, Clock::duration limit = kPa
   if (!message || !payload) return std::nullopt;
   auto decoded = transport::decode(*message);
   if (!decoded) return std::nullopt;
-  return Message{std::move(*decoded), std::move(*payload)};
+  std::optional<Message> received(std::in_place);
+  received->message = std::move(*decoded);
+  received->payload = std::move(*payload);
+  return received;
 }
 
 }  // namespace mempool::test

@@ -1,8 +1,10 @@
 // A node's side of a control connection, against clients that keep it busy.
 #include "transport/listener.h"
 
+#include <atomic>
 #include <memory>
 #include <semaphore>
+#include <thread>
 #include <variant>
 
 #include <gmock/gmock.h>
@@ -19,30 +21,64 @@ namespace {
 using test::must;
 using test::RawPeer;
 
-/// Answers no request before it is told to.
+/// Answers operations that may make room when it is told to, and others at once.
 class SlowService final : public Service {
  public:
   Result<Accepted> accept(const Hello&, const std::string&) override {
-    return Accepted{{}, std::make_unique<Handler>(answers_)};
+    return Accepted{{}, std::make_unique<Handler>(*this)};
   }
   void answer(std::ptrdiff_t requests) { answers_.release(requests); }
+  std::size_t begun() const { return begun_; }
 
  private:
   class Handler final : public SessionHandler {
    public:
-    explicit Handler(std::counting_semaphore<>& answers) : answers_(answers) {}
+    explicit Handler(SlowService& service) : service_(service) {}
     std::optional<Reply> handle_at_once(const Request&) override { return std::nullopt; }
-    Reply handle(Request&) override {
-      (void)answers_.try_acquire_for(test::kPatience);
+    Reply handle(Request& request) override {
+      if (!may_make_room(request.op)) return {};
+      ++service_.begun_;
+      (void)service_.answers_.try_acquire_for(test::kPatience);
       return {};
     }
 
    private:
-    std::counting_semaphore<>& answers_;
+    SlowService& service_;
   };
 
+  std::atomic<std::size_t> begun_{0};
   std::counting_semaphore<> answers_{0};
 };
+
+class ListenerTest : public ::testing::Test {
+ protected:
+  ListenerTest() { listener_->serve(service_); }
+  RawPeer client() {
+    RawPeer peer(listener_->where().port);
+    peer.send(test::frame(encode(test::client_hello())));
+    if (!test::receive(peer)) throw std::runtime_error("no hello");
+    return peer;
+  }
+  /// With requests that make room: all workers have one, and as many wait.
+  RawPeer keep_workers_busy();
+
+  static constexpr std::size_t kWorkers = 8;
+  SlowService service_;
+  IoThread io_;
+  std::unique_ptr<Listener> listener_ = must(Listener::bind(io_, {"127.0.0.1", 0}));
+};
+
+void ask(RawPeer& peer, Op op, std::uint64_t id) {
+  peer.send(test::frame(encode(Request{.id = id, .op = op})));
+}
+
+RawPeer ListenerTest::keep_workers_busy() {
+  auto busy = client();
+  for (std::uint64_t id = 0; id < Listener::kMaxInFlight; ++id) ask(busy, Op::kSet, id);
+  if (!test::eventually([&] { return service_.begun() == kWorkers; }))
+    throw std::runtime_error("workers idle");
+  return busy;
+}
 
 std::uint64_t next_reply(RawPeer& peer) {
   const auto message = test::receive(peer);
@@ -52,23 +88,32 @@ std::uint64_t next_reply(RawPeer& peer) {
 }
 
 /// Its socket is not read then, so that no ping of a client would be answered.
-TEST(ListenerTest, AClientWithAsManyRequestsAsMayBeHearsThatTheNodeLives) {
-  SlowService service;
-  IoThread io;
-  auto listener = must(Listener::bind(io, {"127.0.0.1", 0}));
-  listener->serve(service);
-  RawPeer client(listener->where().port);
-  client.send(test::frame(encode(test::client_hello())));
-  ASSERT_TRUE(test::receive(client));
-
-  for (std::uint64_t id = 0; id < Listener::kMaxInFlight; ++id)
-    client.send(test::frame(encode(Request{.id = id, .op = Op::kInspect})));
-  EXPECT_EQ(next_reply(client), kNoRequest);
-  EXPECT_EQ(next_reply(client), kNoRequest) << "as long as it lasts";
-
-  service.answer(Listener::kMaxInFlight);
+TEST_F(ListenerTest, AClientWithAsManyRequestsAsMayBeHearsThatTheNodeLives) {
+  auto busy = keep_workers_busy();
+  EXPECT_EQ(next_reply(busy), kNoRequest);
+  EXPECT_EQ(next_reply(busy), kNoRequest) << "as long as it lasts";
+  service_.answer(Listener::kMaxInFlight);
   for (std::size_t answered = 0; answered < Listener::kMaxInFlight;)
-    if (next_reply(client) != kNoRequest) ++answered;
+    if (next_reply(busy) != kNoRequest) ++answered;
+}
+
+TEST_F(ListenerTest, WhatNeedsNoRoomDoesNotWaitForWhatMakesSome) {
+  const auto busy = keep_workers_busy();
+  auto other = client();
+  for (const Op op : {Op::kDelete, Op::kRead, Op::kReadFile, Op::kStats}) {
+    ask(other, op, 5);
+    EXPECT_EQ(next_reply(other), 5U);
+  }
+  service_.answer(Listener::kMaxInFlight);
+}
+
+TEST_F(ListenerTest, WhatWaitsForAWorkerIsNotBegunWhenTheNodeCloses) {
+  auto busy = keep_workers_busy();
+  std::thread closing([&] { listener_->close(); });
+  EXPECT_TRUE(busy.ended());
+  service_.answer(Listener::kMaxInFlight);
+  closing.join();
+  EXPECT_EQ(service_.begun(), kWorkers);
 }
 
 }  // namespace
