@@ -124,8 +124,8 @@ Result<Cluster::PeerPtr> Cluster::link(const std::string& address, Clock::time_p
 Result<Cluster::PeerPtr> Cluster::connect(const std::string& address, Clock::time_point deadline) {
   Hello hello = hello_;
   if (auto named = name_session(hello); !named) return forward_error(std::move(named));
-  auto peer = Peer::connect(io_, *fabrics_, paths_, options_.require_rdma, address, hello, deadline,
-                            [this, address] { lost(address); });
+  auto peer = Peer::connect(io_, *fabrics_, paths_, {options_.require_rdma, options_.reread},
+                            address, hello, deadline, [this, address] { lost(address); });
   if (!peer) return forward_error(std::move(peer));
   const Hello& theirs = (*peer)->hello();
   if (theirs.cluster != hello_.cluster)

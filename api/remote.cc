@@ -125,7 +125,7 @@ Result<DRef> Remote::upload(Peer& peer, std::uint64_t length, const SetOptions& 
   auto begun = peer.session().call(std::move(begin), Cluster::Clock::now() + timeout);
   if (!begun) {
     // It may yet begin; what follows it in order drops it.
-    if (begun.error().code == Code::kTimeout) (void)peer.session().start(give_up);
+    (void)peer.session().start(give_up);
     return forward_error(std::move(begun));
   }
   if (auto moved = move(draft); !moved) {
@@ -135,8 +135,7 @@ Result<DRef> Remote::upload(Peer& peer, std::uint64_t length, const SetOptions& 
   auto reply =
       peer.session().call({.op = Op::kSetCommit, .blob = draft}, Cluster::Clock::now() + timeout);
   if (!reply) {
-    // It may not even have been sent.
-    if (reply.error().code == Code::kTimeout) (void)peer.session().start(give_up);
+    (void)peer.session().start(give_up);  // the commit may not have been sent
     return forward_error(std::move(reply));
   }
   return reply->ref;

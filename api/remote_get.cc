@@ -71,8 +71,9 @@ Result<RemoteGet::Place> RemoteGet::at_hints(Attempt attempt, First first) {
     auto located = locate();
     if (!located) {
       // Whoever makes room for the blob can send it from its file meanwhile.
-      const bool busy = located.error().code == Code::kTimeout;
-      if (busy && Cluster::Clock::now() < deadline()) return Place::kElsewhere;
+      const bool late = located.error().code == Code::kTimeout;
+      if (late && !cluster_.options().require_rdma && Cluster::Clock::now() < deadline())
+        return Place::kElsewhere;
       return forward_error(std::move(located));
     }
     hint = *located;

@@ -61,10 +61,11 @@ Result<Stamp> File::Opened::stamp_now(const std::string& path) const {
   return stamp_of(status);
 }
 
-/// Another than when it was opened. Removing a file changes its stamp too.
+/// Another than when it was opened. Removing a file changes its stamp too, as does putting another
+/// in its place.
 tl::unexpected<Error> File::Opened::changed(const std::string& path, const char* meanwhile) const {
   struct stat status {};
-  const bool removed = ::fstat(file.get(), &status) == 0 && status.st_nlink == 0;
+  const bool removed = ::lstat(path.c_str(), &status) != 0 && errno == ENOENT;
   return path_failure(removed ? Code::kNotFound : Code::kCorrupt, path,
                       std::string(removed ? "the file was removed" : "the file changed") +
                           " while it was " + meanwhile);

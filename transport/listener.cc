@@ -27,8 +27,9 @@ using asio::ip::tcp;
 
 // They mostly wait for the disk; idle ones cost nothing.
 constexpr std::size_t kWorkers = 8;
-// What frees room or needs none does not wait for those that make some.
-constexpr std::size_t kPromptWorkers = 4;
+// What frees room or needs none does not wait for those that make some, but for a blob that is just
+// being moved, and for sets in parts, which come in order.
+constexpr std::size_t kPromptWorkers = 8;
 
 Error socket_error(const HostPort& where, const asio::error_code& error) {
   const auto code = error == asio::error::address_in_use   ? Code::kExists
@@ -184,8 +185,8 @@ asio::awaitable<void> Session::run() {
   } else {
     close();
   }
-  // What the session owned may need the disk to go.
-  asio::post(listener_->workers, [handler = std::move(handler_)] {});
+  // What the session owned may need the disk to go, and frees room.
+  asio::post(listener_->prompt_workers, [handler = std::move(handler_)] {});
   if (closed_) listener_->sessions.erase(self);
 }
 
@@ -219,7 +220,7 @@ void Session::dispatch(std::shared_ptr<Request> request) {
   ++at_work_;
   auto work = [self = shared_from_this(), handler = handler_, request] {
     auto sending = answer(*request, [&] {
-      if (self->listener_->closed) return error_reply({Code::kClosed, "the node is closing"});
+      if (self->listener_->closed) return Reply{};  // which nobody hears
       return handler->handle(*request);
     });
     request->payload = {};

@@ -19,7 +19,7 @@ Status check_offers(const Hello& hello, const std::string& where) {
 }  // namespace
 
 Result<std::shared_ptr<Peer>> Peer::connect(IoThread& io, Fabrics& fabrics,
-                                            const AllowedPaths& paths, bool require_rdma,
+                                            const AllowedPaths& paths, const ReadRules& rules,
                                             const std::string& host_port, const Hello& mine,
                                             Clock::time_point deadline,
                                             std::function<void()> lost) {
@@ -27,24 +27,24 @@ Result<std::shared_ptr<Peer>> Peer::connect(IoThread& io, Fabrics& fabrics,
   if (!where) return forward_error(std::move(where));
   auto session = Connection::connect(io, host_port, mine, deadline, std::move(lost));
   if (!session) return forward_error(std::move(session));
-  std::shared_ptr<Peer> peer(
-      new Peer(std::move(*session), io, fabrics, where->host, paths, require_rdma));
+  std::shared_ptr<Peer> peer(new Peer(std::move(*session), io, fabrics, where->host, paths, rules));
   if (auto checked = check_offers(peer->hello(), host_port); !checked)
     return forward_error(std::move(checked));
   if (paths.shared_memory && !peer->hello().door.empty()) peer->attach(mine, deadline);
   auto opened = peer->routes_.open();
-  if (!opened && require_rdma) return forward_error(std::move(opened));
+  if (!opened && rules.require_rdma) return forward_error(std::move(opened));
   return peer;
 }
 
 Peer::Peer(std::shared_ptr<Connection> session, IoThread& io, Fabrics& fabrics, std::string host,
-           const AllowedPaths& paths, bool require_rdma)
+           const AllowedPaths& paths, const ReadRules& rules)
     : session_(std::move(session)),
       recency_(io, *session_),
       fabrics_(fabrics),
       host_(std::move(host)),
       pulls_by_any_(paths.pull),
-      routes_(fabrics, hello().providers, host_, require_rdma) {}
+      window_(rules.reread ? 0 : hello().read_window_ms),
+      routes_(fabrics, hello().providers, host_, rules.require_rdma) {}
 
 /// Without it the fabric serves.
 void Peer::attach(const Hello& mine, Clock::time_point deadline) {
@@ -86,7 +86,7 @@ Result<Peer::Read> Peer::start(const DRef& ref, const LocationHint& hint, std::u
     const RemoteBlob blob{{route->address, route->offer.bases[hint.region] + hint.offset,
                            route->offer.keys[hint.region]},
                           {ref.id.object, hint.generation, ref.length},
-                          std::chrono::milliseconds(hello().read_window_ms)};
+                          window_};
     auto read = VerifiedRead::start(route->fabric, blob, offset, bytes, into);
     if (read) return Read(*route, std::move(*read));
     if (read.error().code != Code::kUnavailable || !alive()) return forward_error(std::move(read));

@@ -23,10 +23,16 @@
 
 namespace mempool::transport {
 
+/// What the reading side insists on.
+struct ReadRules {
+  bool require_rdma = false;
+  bool reread = false;  // rule (ii) always, however short the node's window makes a read look
+};
+
 class Peer {
  public:
   static Result<std::shared_ptr<Peer>> connect(IoThread& io, Fabrics& fabrics,
-                                               const AllowedPaths& paths, bool require_rdma,
+                                               const AllowedPaths& paths, const ReadRules& rules,
                                                const std::string& host_port, const Hello& mine,
                                                Clock::time_point deadline,
                                                std::function<void()> lost);
@@ -79,7 +85,7 @@ class Peer {
 
  private:
   Peer(std::shared_ptr<Connection> session, IoThread& io, Fabrics& fabrics, std::string host,
-       const AllowedPaths& paths, bool require_rdma);
+       const AllowedPaths& paths, const ReadRules& rules);
   void attach(const Hello& mine, Clock::time_point deadline);
   Result<SourceMemory*> announce_source(const Routes::Route& route, Clock::time_point deadline);
 
@@ -90,6 +96,7 @@ class Peer {
   Fabrics& fabrics_;
   const std::string host_;
   const bool pulls_by_any_;
+  const std::chrono::milliseconds window_;  // slower reads are verified once more
   Routes routes_;
 
   std::mutex source_mutex_;  // of what follows

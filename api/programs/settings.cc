@@ -42,12 +42,14 @@ void Settings::declare(Configuration& to) {
                "sees), push (sent by the owner), pull (large sets, over any provider); default: "
                "auto, the best that both sides have");
   to.flag("require-rdma", pool.require_rdma, "refuse to work without RDMA");
+  to.flag("reread", pool.reread,
+          "verify each one-sided read by a second one, however short it was: for machines that may "
+          "be paused without their clock noticing");
   to.number("timeout-ms", pool.timeout_ms, 1, "MS", "patience with one operation");
   to.flag("insecure", pool.insecure,
           "serve on other than loopback addresses, without authentication");
   to.number("read-window-ms", pool.read_window_ms, 0, "MS",
-            "peers verify a one-sided read that took longer once more; 0: every one, for machines "
-            "that may be paused");
+            "peers verify a one-sided read that took longer once more; 0: every one");
   to.number("quarantine-ms", pool.quarantine_ms, 1, "MS",
             "how long freed memory waits before it is used again; more than read-window-ms");
   to.choice<level::level_enum>("log-level", log_level,

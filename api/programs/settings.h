@@ -27,7 +27,7 @@ Words path_names();
 
 /// For Configuration::offer: what all programs need to take part in a cluster, ...
 inline const std::vector<std::string_view> kClusterSettings = {
-    "cluster", "provider", "require-rdma", "timeout-ms", "log-level"};
+    "cluster", "provider", "require-rdma", "reread", "timeout-ms", "log-level"};
 /// ... and what only nodes have.
 inline const std::vector<std::string_view> kNodeSettings = {
     "listen", "join",     "max-memsize",    "max-disksize",  "spill-dir",

@@ -41,26 +41,12 @@ class UsageTest : public ClusterTest {
 TEST_F(UsageTest, HelpNamesEveryFlag) {
   const auto ran = run_daemon({"--help"});
   EXPECT_EQ(ran.status, 0);
-  for (const char* flag : {"--listen",
-                           "--join",
-                           "--max-memsize",
-                           "--max-disksize",
-                           "--spill-dir",
-                           "--policy",
-                           "--cluster",
-                           "--provider",
-                           "--require-rdma",
-                           "--timeout-ms",
-                           "--insecure",
-                           "--log-level",
-                           "--read-window-ms",
-                           "--quarantine-ms",
-                           "--config",
-                           "--print-config",
-                           "--version",
-                           "MEMPOOL_MAX_MEMSIZE",
-                           "lru",
-                           "HOST:PORT"})
+  for (const char* flag :
+       {"--listen",     "--join",         "--max-memsize", "--max-disksize",      "--spill-dir",
+        "--policy",     "--cluster",      "--provider",    "--require-rdma",      "--reread",
+        "--timeout-ms", "--insecure",     "--log-level",   "--read-window-ms",    "--quarantine-ms",
+        "--config",     "--print-config", "--version",     "MEMPOOL_MAX_MEMSIZE", "lru",
+        "HOST:PORT"})
     EXPECT_THAT(ran.out, HasSubstr(flag));
   const auto cli = run({cli_program(), "--help"});
   EXPECT_EQ(cli.status, 0);

@@ -64,14 +64,35 @@ TEST_F(ConfigurationTest, AFlagGoesBeforeTheEnvironmentThatBeforeTheFile) {
 
 TEST_F(ConfigurationTest, WhatIsPrintedGivesTheSameAgain) {
   // Every setting, with a value that is not its default.
-  const Words words{
-      "--listen",        "127.0.0.1:0", "--join",           "a:1",
-      "--join",          "b:2,c:3",     "--max-memsize",    "18446744073709551615",
-      "--max-disksize",  "3MB",         "--spill-dir",      "a \"dir\"\\\twith\n'all' \xC3\xA4 # =",
-      "--policy",        "mru",         "--cluster",        "two\nlines",
-      "--provider",      "sockets,tcp", "--require-rdma",   "--timeout-ms",
-      "4294967295",      "--insecure",  "--read-window-ms", "0",
-      "--quarantine-ms", "7",           "--log-level",      "debug"};
+  const Words words{"--listen",
+                    "127.0.0.1:0",
+                    "--join",
+                    "a:1",
+                    "--join",
+                    "b:2,c:3",
+                    "--max-memsize",
+                    "18446744073709551615",
+                    "--max-disksize",
+                    "3MB",
+                    "--spill-dir",
+                    "a \"dir\"\\\twith\n'all' \xC3\xA4 # =",
+                    "--policy",
+                    "mru",
+                    "--cluster",
+                    "two\nlines",
+                    "--provider",
+                    "sockets,tcp",
+                    "--require-rdma",
+                    "--reread",
+                    "--timeout-ms",
+                    "4294967295",
+                    "--insecure",
+                    "--read-window-ms",
+                    "0",
+                    "--quarantine-ms",
+                    "7",
+                    "--log-level",
+                    "debug"};
   const auto values = [](std::string text) {
     std::string kept;
     for (std::istringstream in(text); std::getline(in, text);)

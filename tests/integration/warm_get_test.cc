@@ -117,6 +117,22 @@ TEST_P(WarmGetTest, ReadersOfManyBlobsReportWithinBounds) {
   EXPECT_EQ(store_stats(client).blobs, kBlobs) << "the owner took the reports";
 }
 
+// ---- verification ----
+
+TEST_P(WarmGetTest, WhoRereadsLooksAtEachHeaderAgain) {
+  Daemon node(spill_directory("a"), only());
+  ClusterOptions options;
+  options.providers = {provider()};
+  options.reread = true;
+  auto client = must(Pool::connect(node.address(), options));
+  const auto ref = set(client, 1);
+  for (int i = 0; i < 10; ++i) EXPECT_TRUE(holds(client, ref, 1));
+  EXPECT_EQ(gets_by(client, path()), 10U);
+  auto retries = client.local_stats().retries;
+  // Copies and views of shared memory are verified like that in any case.
+  EXPECT_EQ(retries["late"], over_a_fabric() ? 10U : 0U);
+}
+
 // ---- references whose hints are old ----
 
 TEST_P(WarmGetTest, AnOldHintCostsOneQuestionOnce) {

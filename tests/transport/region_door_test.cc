@@ -242,6 +242,7 @@ TEST_F(RegionDoorTest, ASilentConnectorIsDropped) {
   EXPECT_LT(Clock::now() - begin, 5s + test::kPatience);
 }
 
+/// The socket is the reader's life: closed by the system when its process ends, however that is.
 TEST_F(RegionDoorTest, AReaderThatDiesHoldsNothing) {
   door_->admit(kSession);
   auto stranger = std::make_unique<Stranger>(door_->name());

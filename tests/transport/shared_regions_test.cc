@@ -137,7 +137,6 @@ TEST_F(SharedRegionsTest, TheSlotsGoWithTheLastView) {
   EXPECT_THAT(held(), IsEmpty());
 }
 
-/// The socket is the reader's life: closed by the system when its process ends, however that is.
 TEST_F(SharedRegionsTest, AForkedChildLetsGoOfNothing) {
   const auto shared = reader();
   auto shown = shared->show(kHint, kBlob);

@@ -18,6 +18,9 @@ struct ClusterOptions {
   // TCP providers as well.
   std::vector<std::string> providers;
   bool require_rdma = false;  // refuse to read over anything but RDMA
+  // A one-sided read is right if it was short (PoolOptions::read_window_ms) or if the blob is still
+  // there after it. True: always look, on machines that may be paused without their clock noticing.
+  bool reread = false;
   // Patience with one operation, unless the call says otherwise; with each part of those that move
   // more than 1 MiB, so that it measures standstill and not size.
   std::uint32_t timeout_ms = 30'000;
