@@ -15,9 +15,12 @@ std::vector<std::span<const std::byte>> spans_of(const std::vector<Bytes>& blobs
 
 class BatchTest : public ClusterTest, public ::testing::WithParamInterface<const char*> {
  protected:
-  Pool client_of(const Daemon& node) { return connect(node, {GetParam()}); }
+  Pool client_of(const Daemon& node) {
+    const std::string over = GetParam();
+    return connect(node, {over == "best" ? best_tcp_provider() : over});
+  }
 };
-INSTANTIATE_TEST_SUITE_P(Over, BatchTest, ::testing::Values("shared", "net", "sockets", "push"),
+INSTANTIATE_TEST_SUITE_P(Over, BatchTest, ::testing::Values("shared", "best", "sockets", "push"),
                          [](const auto& over) { return std::string(over.param); });
 
 TEST_P(BatchTest, SetsAndGetsOfAnyNumberOfOwnersComeBackInOrder) {
