@@ -53,8 +53,9 @@ void declare(programs::Configuration& to, Options& options) {
   auto& plan = options.plan;
   to.number("seconds", options.seconds, 1, "S", "how long, on each path");
   to.names("path", options.paths, programs::path_names(), "NAME[,NAME]",
-           "the ways to read: shared, files, a provider's name (verbs, net, tcp, sockets), push; "
-           "default: all that are present, one after the other");
+           "the ways to read: shared, files, a provider's name (verbs, net, tcp, sockets, shm), "
+           "push; default: all that are present, one after the other, but for shm, and for verbs "
+           "while --host is loopback");
   to.number("seed", plan.seed, 0, "N", "of all that is left to chance; default: a random one");
   to.text("host", options.host, "IPV4",
           "the address that nodes serve at; verbs needs its device's");
@@ -185,7 +186,7 @@ int main(int argc, char** argv) {
   bool as_json = false;
   Role role;
   CLI::App app{
-      "Stores, spills, deletes and reads blobs at full speed on this machine's loopback, stops and "
+      "Stores, spills, deletes and reads blobs at full speed on this machine, stops and "
       "kills the processes that do, and compares every byte that is read. Exit status 0: nothing "
       "was wrong."};
   app.name(kProgram);

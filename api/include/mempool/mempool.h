@@ -98,7 +98,8 @@ class Pool {
 
   Result<BlobInfo> inspect(const DRef& ref);
   Result<std::vector<NodeInfo>> nodes();
-  /// Counters of a node; 0: this pool's own, for a client those of the node it is connected to.
+  /// Counters of a node; 0: this pool's own, for a client those of the node it was given, or of
+  /// another while that one cannot be reached.
   Result<Stats> stats(std::uint64_t node = 0);
   /// What this process itself read, by path: of use to clients.
   Stats local_stats() const;
