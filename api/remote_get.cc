@@ -167,16 +167,21 @@ void RemoteGet::start() {
   (void)deadline();
   const auto hint = peer_->hint(ref_);
   if (peer_->shared() || !readable(hint) || !need_buffer(ref_.length)) return;
-  auto started = peer_->start(ref_, hint, 0, ref_.length, buffer_);
-  if (started) started_.emplace(std::move(*started));
+  if (auto started = peer_->start(ref_, hint, 0, ref_.length, buffer_))
+    started_.emplace(std::move(*started));
 }
 
 Result<View> RemoteGet::finish() {
   if (!started_) return view();
-  auto verdict = judge(peer_->finish(std::move(*started_), read_timeout()));
+  auto verdict = judge(peer_->finish(*started_, read_timeout()));
   started_.reset();
-  const bool timed_out = !verdict && verdict.error().code == Code::kTimeout;
-  if (timed_out && Cluster::Clock::now() >= deadline()) return forward_error(std::move(verdict));
+  const auto code = verdict ? Code::kOk : verdict.error().code;
+  if (code == Code::kUnavailable) {  // the next provider may bring it
+    cluster_.counters().count(Retry::kFailed);
+    return view();
+  }
+  if (code == Code::kTimeout && Cluster::Clock::now() >= deadline())
+    return forward_error(std::move(verdict));
   return view(std::move(verdict));
 }
 

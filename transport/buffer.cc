@@ -33,8 +33,8 @@ struct BufferPool::State {
   std::size_t idle_limit_bytes = 0;
 };
 
-Buffer::~Buffer() {
-  if (block_ && block_->references.fetch_sub(1, std::memory_order_acq_rel) == 1)
+void Buffer::drop() noexcept {
+  if (block_->references.fetch_sub(1, std::memory_order_acq_rel) == 1)
     block_->pool->give_back(block_);
 }
 

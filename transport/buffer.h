@@ -47,7 +47,9 @@ class Buffer {
     std::swap(block_, other.block_);
     return *this;
   }
-  ~Buffer();
+  ~Buffer() {
+    if (block_) drop();
+  }
 
   explicit operator bool() const noexcept { return block_ != nullptr; }
   std::byte* data() const noexcept { return block_->data; }
@@ -57,6 +59,8 @@ class Buffer {
   BufferBlock* release() noexcept { return std::exchange(block_, nullptr); }
 
  private:
+  void drop() noexcept;
+
   BufferBlock* block_ = nullptr;
 };
 

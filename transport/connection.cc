@@ -109,6 +109,7 @@ struct Connection::State : std::enable_shared_from_this<Connection::State> {
   Clock::time_point last_heard{};
   bool ended = false;
   std::stop_source over;  // the peer is gone
+  const std::stop_token is_over{over.get_token()};
   std::function<void()> lost;
 };
 
@@ -388,8 +389,8 @@ bool Connection::alive() const noexcept {
   return state_->alive.load(std::memory_order_relaxed);
 }
 
-std::stop_token Connection::ended() const noexcept {
-  return state_->over.get_token();
+const std::stop_token& Connection::ended() const noexcept {
+  return state_->is_over;
 }
 
 void Connection::close() noexcept {

@@ -38,8 +38,8 @@ class Connection {
   const Hello& peer() const noexcept;
   bool alive() const noexcept;
   /// Stops when the peer is gone, as far as an established connection tells: for those who wait for
-  /// it by other means.
-  std::stop_token ended() const noexcept;
+  /// it by other means. As long as the connection.
+  const std::stop_token& ended() const noexcept;
   void close() noexcept;
 
   class Call {

@@ -50,7 +50,7 @@ struct Flight {
   std::size_t at = 0;
   std::size_t bytes = 0;
   std::size_t posted = 0;
-  int refused = 0;  // why a read was not taken, as a positive libfabric errno
+  std::string refused;  // why no more of it is posted
 
   std::array<Read, kWindow> reads;
   std::atomic<std::uint32_t> word{0};
@@ -95,13 +95,15 @@ class OpenFabric final : public Fabric {
   }
   Result<FabricAddress> insert(std::span<const std::byte> peer_address) override;
   void remove(FabricAddress peer) noexcept override;
-  Result<PendingRead> start(const RemoteRange& from, const Buffer& into, std::size_t at,
-                            std::size_t bytes) override;
+  PendingRead start(const RemoteRange& from, const Buffer& into, std::size_t at,
+                    std::size_t bytes) override;
 
  private:
-  Status finish(Flight* flight, Clock::time_point deadline, const std::stop_token& ended) override;
+  Status finish(Flight* flight, Clock::duration timeout, const std::stop_token& ended) override;
   void leave(Flight* flight) noexcept override;
   bool post(Flight& flight);
+  bool is_over(const Flight& flight) const;
+  Status await_end(Flight* flight, Clock::duration timeout, const std::stop_token& ended);
   Status open_completion_queue();
   bool reads_end();
   void leave_open();
@@ -113,6 +115,7 @@ class OpenFabric final : public Fabric {
   void recycle(Flight* flight) noexcept;
   void complete(void* context, int error) noexcept;
   ssize_t drain() noexcept;
+  void poll_once() noexcept;
   void handle(ssize_t count, const fi_cq_entry* entries) noexcept;
   std::chrono::microseconds polling_time(std::size_t bytes) const;
   void await_change(Flight* flight, std::uint32_t seen, Clock::time_point deadline,
@@ -136,12 +139,11 @@ class OpenFabric final : public Fabric {
   std::vector<std::unique_ptr<Flight>> flights_;
   Flight* free_flights_ = nullptr;
 
-  // Who makes progress: pollers while there are any, else the thread.
-  std::atomic<std::uint32_t> pollers_{0};
+  // Who makes progress: callers that poll while there are any, else the thread.
   std::atomic<std::uint32_t> sleepers_{0};  // callers that gave up polling
-  std::atomic<std::uint64_t> polls_{0};
-  std::uint64_t polls_seen_ = 0;     // the thread's
-  std::atomic<bool> serves_{false};  // peers may read from here at any time
+  std::atomic<std::uint64_t> polls_{0};     // changes while somebody polls
+  std::uint64_t polls_seen_ = 0;            // the thread's
+  std::atomic<bool> serves_{false};         // peers may read from here at any time
   std::mutex progress_mutex_;
   std::condition_variable progress_wake_;
   std::atomic<bool> stopping_{false};
@@ -382,6 +384,12 @@ ssize_t OpenFabric::drain() noexcept {
   return count;
 }
 
+/// Of a caller. That a count is lost now and then, when two do this at once, does not matter.
+void OpenFabric::poll_once() noexcept {
+  polls_.store(polls_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  drain();
+}
+
 /// About as long as a read takes: who blocks in the middle of one wakes for every piece that comes.
 std::chrono::microseconds OpenFabric::polling_time(std::size_t bytes) const {
   constexpr std::size_t kBytesPerUs = 1024;
@@ -396,15 +404,10 @@ void OpenFabric::await_change(Flight* flight, std::uint32_t seen, Clock::time_po
   const auto changed = [&] { return (flight->word.load() & Flight::kBusy) != seen; };
   if (provider_.spin_us > 0) {
     const auto until = std::min(deadline, Clock::now() + polling_time(flight->bytes));
-    pollers_.fetch_add(1);
-    polls_.fetch_add(1, std::memory_order_relaxed);
-    bool done = false;
     do {
-      drain();
-      done = changed();
-    } while (!done && Clock::now() < until);
-    pollers_.fetch_sub(1);
-    if (done) return;
+      poll_once();
+      if (changed()) return;
+    } while (Clock::now() < until);
   }
   sleepers_.fetch_add(1);
   {
@@ -428,7 +431,7 @@ void OpenFabric::await_change(Flight* flight, std::uint32_t seen, Clock::time_po
 bool OpenFabric::post(Flight& flight) {
   const std::size_t piece = std::min(info_->ep_attr->max_msg_size, provider_.max_read_bytes);
   auto busy = flight.word.load() & Flight::kBusy;
-  while (flight.posted < flight.bytes && busy != Flight::kBusy && !flight.refused &&
+  while (flight.posted < flight.bytes && busy != Flight::kBusy && flight.refused.empty() &&
          !flight.error.load()) {
     auto& slot = flight.reads[static_cast<std::size_t>(std::countr_one(busy))];
     const auto size = std::min(piece, flight.bytes - flight.posted);
@@ -440,7 +443,8 @@ bool OpenFabric::post(Flight& flight) {
     if (status != 0) {
       flight.word.fetch_and(~slot.bit);
       if (status == -FI_EAGAIN) return true;
-      flight.refused = static_cast<int>(-status);
+      flight.refused =
+          "a read over " + std::string(provider_.name) + " failed: " + fi_reason(status);
       return false;
     }
     flight.posted += size;
@@ -449,48 +453,60 @@ bool OpenFabric::post(Flight& flight) {
   return false;
 }
 
-Result<PendingRead> OpenFabric::start(const RemoteRange& from, const Buffer& into, std::size_t at,
-                                      std::size_t bytes) {
-  auto descriptor = local_descriptor(into);
-  // Another provider may do without locked memory.
-  if (!descriptor) return fail(Code::kUnavailable, descriptor.error().message);
+PendingRead OpenFabric::start(const RemoteRange& from, const Buffer& into, std::size_t at,
+                              std::size_t bytes) {
   Flight* flight = take_flight(into);
   flight->from = from;
-  flight->descriptor = *descriptor;
   flight->at = at;
   flight->bytes = bytes;
   flight->posted = 0;
-  flight->refused = 0;
-  post(*flight);
+  flight->refused.clear();
+  if (auto descriptor = local_descriptor(into)) {
+    flight->descriptor = *descriptor;
+    post(*flight);
+  } else {
+    flight->refused = std::move(descriptor.error().message);
+  }
   return PendingRead(*this, flight);
 }
 
-Status OpenFabric::finish(Flight* flight, Clock::time_point deadline,
-                          const std::stop_token& ended) {
-  bool late = false;
-  bool alone = false;
+/// Nothing of it is in flight, and nothing more will be.
+bool OpenFabric::is_over(const Flight& flight) const {
+  if ((flight.word.load() & Flight::kBusy) != 0) return false;
+  return flight.posted == flight.bytes || !flight.refused.empty() || flight.error.load();
+}
+
+Status OpenFabric::await_end(Flight* flight, Clock::duration timeout,
+                             const std::stop_token& ended) {
+  const auto deadline = Clock::now() + timeout;
   for (;;) {
     const bool full = post(*flight);
     const auto busy = flight->word.load() & Flight::kBusy;
-    const bool finished =
-        flight->posted == flight->bytes || flight->refused || flight->error.load();
-    if (finished && busy == 0) break;
-    alone = ended.stop_requested();
-    late = Clock::now() >= deadline;
-    if (alone || late) break;
+    if (is_over(*flight)) return {};
+    if (ended.stop_requested())
+      return fail(Code::kUnavailable, "the node was lost during a read from its memory");
+    if (Clock::now() >= deadline)
+      return fail(Code::kTimeout,
+                  "a read over " + std::string(provider_.name) + " did not end in time");
     // A provider that is still connecting takes no read and gives no completion: look again soon.
     await_change(flight, busy, full ? std::min(deadline, Clock::now() + 1ms) : deadline, ended);
   }
-  const int error = flight->refused ? flight->refused : flight->error.load();
+}
+
+Status OpenFabric::finish(Flight* flight, Clock::duration timeout, const std::stop_token& ended) {
+  // One that ends at the first look needs no clock.
+  if (!is_over(*flight)) poll_once();
+  Status ending;
+  if (!is_over(*flight)) ending = await_end(flight, timeout, ended);
+  if (ending && !flight->refused.empty()) {
+    // Another provider may take it, also where this one may not lock memory.
+    ending = fail(Code::kUnavailable, flight->refused);
+  } else if (const int error = flight->error.load(); ending && error) {
+    ending = fail(Code::kUnavailable,
+                  "a read over " + std::string(provider_.name) + " failed: " + fi_strerror(error));
+  }
   leave(flight);
-  if (alone) return fail(Code::kUnavailable, "the node was lost during a read from its memory");
-  if (late)
-    return fail(Code::kTimeout,
-                "a read over " + std::string(provider_.name) + " did not end in time");
-  if (error)
-    return fail(Code::kUnavailable,
-                "a read over " + std::string(provider_.name) + " failed: " + fi_strerror(error));
-  return {};
+  return ending;
 }
 
 // ---- progress ----
@@ -500,7 +516,7 @@ Status OpenFabric::finish(Flight* flight, Clock::time_point deadline,
 bool OpenFabric::someone_polls() {
   const auto polls = polls_.load(std::memory_order_relaxed);
   const bool polled = std::exchange(polls_seen_, polls) != polls;
-  return sleepers_.load() == 0 && (polled || pollers_.load() > 0);
+  return polled && sleepers_.load() == 0;
 }
 
 void OpenFabric::make_progress() {
@@ -549,19 +565,12 @@ Result<std::unique_ptr<Fabric>> open_fabric(const Provider& provider, const std:
 
 }  // namespace
 
-PendingRead::~PendingRead() {
-  if (flight_) fabric_->leave(flight_);
+void PendingRead::drop() noexcept {
+  fabric_->leave(flight_);
 }
 
-Status PendingRead::finish(Clock::time_point deadline, const std::stop_token& ended) {
-  return fabric_->finish(std::exchange(flight_, nullptr), deadline, ended);
-}
-
-Status Fabric::read(const RemoteRange& from, const Buffer& into, std::size_t at, std::size_t bytes,
-                    Clock::time_point deadline, const std::stop_token& ended) {
-  auto pending = start(from, into, at, bytes);
-  if (!pending) return forward_error(std::move(pending));
-  return pending->finish(deadline, ended);
+Status PendingRead::finish(Clock::duration timeout, const std::stop_token& ended) {
+  return fabric_->finish(std::exchange(flight_, nullptr), timeout, ended);
 }
 
 Result<std::unique_ptr<Fabric>> Fabric::listen(const Provider& provider, const std::string& host) {

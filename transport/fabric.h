@@ -67,14 +67,18 @@ class PendingRead {
     std::swap(flight_, other.flight_);
     return *this;
   }
-  ~PendingRead();
+  ~PendingRead() {
+    if (flight_) drop();
+  }
 
-  /// Returns when all of it is there. Once. Timeout; Unavailable, also when the peer is known to
-  /// have `ended`: providers do not always tell. Bytes may still arrive then, into a buffer that
-  /// nobody uses.
-  Status finish(std::chrono::steady_clock::time_point deadline, const std::stop_token& ended = {});
+  /// Returns when all of it is there. Once. Timeout, counted from here; Unavailable, also when the
+  /// peer is known to have `ended`: providers do not always tell. Bytes may still arrive then, into
+  /// a buffer that nobody uses.
+  Status finish(std::chrono::steady_clock::duration timeout, const std::stop_token& ended = {});
 
  private:
+  void drop() noexcept;
+
   Fabric* fabric_ = nullptr;
   Flight* flight_ = nullptr;
 };
@@ -97,15 +101,17 @@ class Fabric {
   virtual void remove(FabricAddress peer) noexcept = 0;
 
   /// Starts to read `bytes` bytes from `from` to offset `at` of the buffer, split as the provider
-  /// needs it. What the provider does not take at once is posted by finish().
-  virtual Result<PendingRead> start(const RemoteRange& from, const Buffer& into, std::size_t at,
-                                    std::size_t bytes) = 0;
+  /// needs it. finish() posts what the provider does not take at once, and says what it refuses.
+  virtual PendingRead start(const RemoteRange& from, const Buffer& into, std::size_t at,
+                            std::size_t bytes) = 0;
   Status read(const RemoteRange& from, const Buffer& into, std::size_t at, std::size_t bytes,
-              std::chrono::steady_clock::time_point deadline, const std::stop_token& ended = {});
+              std::chrono::steady_clock::duration timeout, const std::stop_token& ended = {}) {
+    return start(from, into, at, bytes).finish(timeout, ended);
+  }
 
  private:
   friend class PendingRead;
-  virtual Status finish(Flight* flight, std::chrono::steady_clock::time_point deadline,
+  virtual Status finish(Flight* flight, std::chrono::steady_clock::duration timeout,
                         const std::stop_token& ended) = 0;
   virtual void leave(Flight* flight) noexcept = 0;
 };

@@ -13,15 +13,18 @@ RemoteRange at(const RemoteRange& range, std::uint64_t offset) {
   return {range.peer, range.address + offset, range.key};
 }
 
-std::chrono::steady_clock::time_point deadline(std::chrono::milliseconds timeout) {
-  return std::chrono::steady_clock::now() + timeout;
-}
-
 }  // namespace
 
 VerifiedRead::VerifiedRead(Fabric& fabric, const RemoteBlob& blob, std::uint64_t offset,
                            std::uint64_t bytes, const Buffer& into)
-    : fabric_(fabric), blob_(blob), offset_(offset), bytes_(bytes), into_(into) {}
+    : fabric_(fabric),
+      blob_(blob),
+      offset_(offset),
+      bytes_(bytes),
+      into_(into),
+      begin_(boot_time()),  // before the call that is accepted
+      first_(whole() ? fabric.start(blob.header, into, 0, sizeof(BlobHeader) + bytes)
+                     : post_payload(0, std::min(kPartBytes, bytes))) {}
 
 bool VerifiedRead::whole() const {
   return offset_ == 0 && bytes_ == blob_.expected.length && bytes_ <= kPartBytes;
@@ -33,31 +36,17 @@ BlobHeader VerifiedRead::header() const {
   return seen;
 }
 
-Result<PendingRead> VerifiedRead::post_payload(std::uint64_t from, std::uint64_t bytes) {
+PendingRead VerifiedRead::post_payload(std::uint64_t from, std::uint64_t bytes) {
   return fabric_.start(at(blob_.header, sizeof(BlobHeader) + offset_ + from), into_,
                        kHeaderRoomBytes + from, bytes);
 }
 
-Result<VerifiedRead> VerifiedRead::start(Fabric& fabric, const RemoteBlob& blob,
-                                         std::uint64_t offset, std::uint64_t bytes,
-                                         const Buffer& into) {
-  VerifiedRead read(fabric, blob, offset, bytes, into);
-  read.begin_ = boot_time();  // before the call that is accepted
-  auto posted = read.whole() ? fabric.start(blob.header, into, 0, sizeof(BlobHeader) + bytes)
-                             : read.post_payload(0, std::min(kPartBytes, bytes));
-  if (!posted) return forward_error(std::move(posted));
-  read.first_ = std::move(*posted);
-  return read;
-}
-
 Status VerifiedRead::finish_payload(std::chrono::milliseconds timeout,
                                     const std::stop_token& ended) {
-  auto status = first_.finish(deadline(timeout), ended);
+  auto status = first_.finish(timeout, ended);
   for (auto done = std::min(kPartBytes, bytes_); status && done < bytes_;) {
     const auto part = std::min(kPartBytes, bytes_ - done);
-    auto posted = post_payload(done, part);
-    if (!posted) return forward_error(std::move(posted));
-    status = posted->finish(deadline(timeout), ended);
+    status = post_payload(done, part).finish(timeout, ended);
     done += part;
   }
   return status;
@@ -66,8 +55,7 @@ Status VerifiedRead::finish_payload(std::chrono::milliseconds timeout,
 Result<Verdict> VerifiedRead::finish(std::chrono::milliseconds timeout,
                                      const std::stop_token& ended) {
   if (whole()) {
-    if (auto read = first_.finish(deadline(timeout), ended); !read)
-      return forward_error(std::move(read));
+    if (auto read = first_.finish(timeout, ended); !read) return forward_error(std::move(read));
     const auto took = boot_time() - begin_;  // after the completion was seen
     const auto verdict =
         verify(header(), blob_.expected, Evidence::of_one_read(took, blob_.window));
@@ -77,7 +65,7 @@ Result<Verdict> VerifiedRead::finish(std::chrono::milliseconds timeout,
     return forward_error(std::move(read));
   }
   // Rule (ii): the header as it is now, after all of the payload was read.
-  auto read = fabric_.read(blob_.header, into_, 0, sizeof(BlobHeader), deadline(timeout), ended);
+  auto read = fabric_.read(blob_.header, into_, 0, sizeof(BlobHeader), timeout, ended);
   if (!read) return forward_error(std::move(read));
   return verify(header(), blob_.expected, Evidence::of_header_read_last());
 }

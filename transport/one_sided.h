@@ -33,20 +33,18 @@ struct RemoteBlob {
 /// A read of payload bytes [offset, offset + bytes) to kHeaderRoomBytes in a buffer.
 class VerifiedRead {
  public:
-  /// Posts the first read, and returns. Large ranges are read in parts, by finish().
-  static Result<VerifiedRead> start(Fabric& fabric, const RemoteBlob& blob, std::uint64_t offset,
-                                    std::uint64_t bytes, const Buffer& into);
-  /// Accepted or Rejected; the bytes of a rejected read are undefined. `timeout` is for each part;
-  /// Unavailable as soon as the owner is known to have `ended`.
+  /// Posts the first read. Large ranges are read in parts, by finish().
+  VerifiedRead(Fabric& fabric, const RemoteBlob& blob, std::uint64_t offset, std::uint64_t bytes,
+               const Buffer& into);
+  /// Once. Accepted or Rejected; the bytes of a rejected read are undefined. `timeout` is for each
+  /// part; Unavailable as soon as the owner is known to have `ended`.
   Result<Verdict> finish(std::chrono::milliseconds timeout, const std::stop_token& ended = {});
   /// Whether it was too slow for rule (i); after finish().
   bool late() const { return late_; }
 
  private:
-  VerifiedRead(Fabric& fabric, const RemoteBlob& blob, std::uint64_t offset, std::uint64_t bytes,
-               const Buffer& into);
   bool whole() const;
-  Result<PendingRead> post_payload(std::uint64_t from, std::uint64_t bytes);
+  PendingRead post_payload(std::uint64_t from, std::uint64_t bytes);
   Status finish_payload(std::chrono::milliseconds timeout, const std::stop_token& ended);
   BlobHeader header() const;
 
@@ -55,7 +53,7 @@ class VerifiedRead {
   std::uint64_t offset_;
   std::uint64_t bytes_;
   Buffer into_;
-  std::chrono::nanoseconds begin_{0};  // before the first read was posted
+  std::chrono::nanoseconds begin_;  // before the first read is posted
   PendingRead first_;
   bool late_ = false;
 };

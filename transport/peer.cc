@@ -78,25 +78,21 @@ bool Peer::readable(const DRef& ref, const LocationHint& hint) const noexcept {
          region - hint.offset - sizeof(BlobHeader) >= ref.length;
 }
 
-Result<Peer::Read> Peer::start(const DRef& ref, const LocationHint& hint, std::uint64_t offset,
-                               std::uint64_t bytes, const Buffer& into) {
-  for (;;) {
-    auto* route = routes_.choose();
-    if (!route) return fail(Code::kUnavailable, "no provider reaches " + host_);
-    const RemoteBlob blob{{route->address, route->offer.bases[hint.region] + hint.offset,
-                           route->offer.keys[hint.region]},
-                          {ref.id.object, hint.generation, ref.length},
-                          window_};
-    auto read = VerifiedRead::start(route->fabric, blob, offset, bytes, into);
-    if (read) return Read(*route, std::move(*read));
-    if (read.error().code != Code::kUnavailable || !alive()) return forward_error(std::move(read));
-    routes_.failed(*route, read.error());
-  }
+std::optional<Peer::Read> Peer::start(const DRef& ref, const LocationHint& hint,
+                                      std::uint64_t offset, std::uint64_t bytes,
+                                      const Buffer& into) {
+  auto* route = routes_.choose();
+  if (!route) return std::nullopt;
+  const RemoteBlob blob{{route->address, route->offer.bases[hint.region] + hint.offset,
+                         route->offer.keys[hint.region]},
+                        {ref.id.object, hint.generation, ref.length},
+                        window_};
+  return Read(*route, blob, offset, bytes, into);
 }
 
-Result<Peer::Outcome> Peer::finish(Read read, std::chrono::milliseconds timeout) {
+Result<Peer::Outcome> Peer::finish(Read& read, std::chrono::milliseconds timeout) {
   auto verdict = read.read_.finish(timeout, session_->ended());
-  auto& route = *read.route_;
+  auto& route = read.route_;
   if (verdict) {
     routes_.worked(route);
     return Outcome{*verdict, &route.provider(), read.read_.late()};
@@ -113,8 +109,8 @@ Result<Peer::Outcome> Peer::read(const DRef& ref, const LocationHint& hint, std:
                                  std::chrono::milliseconds timeout) {
   for (;;) {
     auto started = start(ref, hint, offset, bytes, into);
-    if (!started) return forward_error(std::move(started));
-    auto outcome = finish(std::move(*started), timeout);
+    if (!started) return fail(Code::kUnavailable, "no provider reaches " + host_);
+    auto outcome = finish(*started, timeout);
     if (outcome || outcome.error().code != Code::kUnavailable || !alive()) return outcome;
   }
 }

@@ -64,17 +64,17 @@ class Peer {
   /// A verified one-sided read of payload bytes [offset, offset + bytes) at a plausible hint,
   /// posted and under way. The peer outlives it.
   class Read;
-  /// Unavailable when no provider works (any more).
-  Result<Read> start(const DRef& ref, const LocationHint& hint, std::uint64_t offset,
-                     std::uint64_t bytes, const Buffer& into);
+  /// Nothing when no provider works (any more).
+  std::optional<Read> start(const DRef& ref, const LocationHint& hint, std::uint64_t offset,
+                            std::uint64_t bytes, const Buffer& into);
   /// Tells which provider was used, and whether the header was read again because it was slow.
   struct Outcome {
     Verdict verdict;
     const Provider* provider;
     bool late;
   };
-  Result<Outcome> finish(Read read, std::chrono::milliseconds timeout);
-  /// Both, by the next provider where one fails.
+  Result<Outcome> finish(Read& read, std::chrono::milliseconds timeout);
+  /// Both, by the next provider where one fails. Unavailable when none works.
   Result<Outcome> read(const DRef& ref, const LocationHint& hint, std::uint64_t offset,
                        std::uint64_t bytes, const Buffer& into, std::chrono::milliseconds timeout);
 
@@ -109,8 +109,10 @@ class Peer {
 class Peer::Read {
  private:
   friend class Peer;
-  Read(Routes::Route& route, VerifiedRead read) : route_(&route), read_(std::move(read)) {}
-  Routes::Route* route_;
+  Read(Routes::Route& route, const RemoteBlob& blob, std::uint64_t offset, std::uint64_t bytes,
+       const Buffer& into)
+      : route_(route), read_(route.fabric, blob, offset, bytes, into) {}
+  Routes::Route& route_;
   VerifiedRead read_;
 };
 

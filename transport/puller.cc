@@ -62,9 +62,8 @@ Result<Buffer> Puller::read(Source& source, std::uint64_t offset, std::uint64_t 
   if (source.failed) return fail(Code::kUnavailable, "an earlier read of the source failed");
   auto buffer = take_buffer();
   if (!buffer) return buffer;
-  const auto until = std::chrono::steady_clock::now() + kPatience;
   const RemoteRange from{source.address, source.base + offset, source.key};
-  auto read = source.fabric.read(from, *buffer, 0, bytes, until);
+  auto read = source.fabric.read(from, *buffer, 0, bytes, kPatience);
   if (read) return buffer;
   source.failed = true;
   log().debug("the owner cannot read the source of a session: {}", read.error().message);

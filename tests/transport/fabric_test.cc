@@ -33,10 +33,6 @@ constexpr std::size_t kMiB = std::size_t{1} << 20;
 constexpr std::size_t kRegionBytes = 20 * kMiB;  // more than one message of any provider
 constexpr const char* kProviders[] = {"verbs", "net", "tcp", "sockets"};
 
-auto in(std::chrono::steady_clock::duration time) {
-  return std::chrono::steady_clock::now() + time;
-}
-
 std::string provider_name(const ::testing::TestParamInfo<const char*>& info) {
   return info.param;
 }
@@ -88,7 +84,7 @@ TEST_P(FabricTest, ReadsAnySizeAtAnyPlace) {
                             std::size_t{4096}, std::size_t{65'537}, kMiB, 17 * kMiB + 3})
     for (std::size_t offset : {std::size_t{0}, std::size_t{1}, std::size_t{4093}}) {
       const auto buffer = must(buffers_.take(bytes + 200));
-      must(reader_->read(at(offset), buffer, 64 + offset % 3, bytes, in(30s)));
+      must(reader_->read(at(offset), buffer, 64 + offset % 3, bytes, 30s));
       EXPECT_TRUE(same(bytes_of(buffer, 64 + offset % 3, bytes), part(offset, bytes)))
           << bytes << " bytes at " << offset;
     }
@@ -96,7 +92,7 @@ TEST_P(FabricTest, ReadsAnySizeAtAnyPlace) {
 
 TEST_P(FabricTest, ReadsTheLastByteOfTheRegion) {
   const auto buffer = must(buffers_.take(1));
-  must(reader_->read(at(memory_.size() - 1), buffer, 0, 1, in(30s)));
+  must(reader_->read(at(memory_.size() - 1), buffer, 0, 1, 30s));
   EXPECT_TRUE(same(bytes_of(buffer, 0, 1), part(memory_.size() - 1, 1)));
 }
 
@@ -109,7 +105,7 @@ TEST_P(FabricTest, ManyThreadsReadAtOnce) {
         const std::size_t offset = (t * 7919 + i * 104'729) % (4 * kMiB);
         const std::size_t bytes = 1 + (i * 7907) % 100'000;
         auto buffer = buffers_.take(bytes);
-        if (!buffer || !reader_->read(at(offset), *buffer, 0, bytes, in(60s)) ||
+        if (!buffer || !reader_->read(at(offset), *buffer, 0, bytes, 60s) ||
             !same(bytes_of(*buffer, 0, bytes), part(offset, bytes)))
           ++wrong;
       }
@@ -120,11 +116,11 @@ TEST_P(FabricTest, ManyThreadsReadAtOnce) {
 
 TEST_P(FabricTest, WrongKeyIsAnErrorInTimeAndOthersGoOn) {
   const auto buffer = must(buffers_.take(4096));
-  must(reader_->read(at(0), buffer, 0, 64, in(30s)));
+  must(reader_->read(at(0), buffer, 0, 64, 30s));
   RemoteRange wrong = at(0);
   wrong.key ^= 0x1234;
   const auto begin = std::chrono::steady_clock::now();
-  const auto refused = reader_->read(wrong, buffer, 0, 64, in(5s));
+  const auto refused = reader_->read(wrong, buffer, 0, 64, 5s);
   EXPECT_TRUE(code(refused) == Code::kUnavailable || code(refused) == Code::kTimeout)
       << message(refused);
   EXPECT_LT(std::chrono::steady_clock::now() - begin, 5s + test::kPatience);
@@ -132,12 +128,12 @@ TEST_P(FabricTest, WrongKeyIsAnErrorInTimeAndOthersGoOn) {
 
 TEST_P(FabricTest, DeadPeerIsAnErrorInTime) {
   const auto buffer = must(buffers_.take(kMiB));
-  must(reader_->read(at(0), buffer, 0, kMiB, in(30s)));
+  must(reader_->read(at(0), buffer, 0, kMiB, 30s));
   const RemoteRange from = at(0);
   region_.reset();
   owner_.reset();
   const auto begin = std::chrono::steady_clock::now();
-  const auto refused = reader_->read(from, buffer, 0, kMiB, in(2s));
+  const auto refused = reader_->read(from, buffer, 0, kMiB, 2s);
   EXPECT_TRUE(code(refused) == Code::kUnavailable || code(refused) == Code::kTimeout)
       << message(refused);
   EXPECT_LT(std::chrono::steady_clock::now() - begin, 2s + test::kPatience);
@@ -146,14 +142,14 @@ TEST_P(FabricTest, DeadPeerIsAnErrorInTime) {
 /// Not every provider notices by itself.
 TEST_P(FabricTest, AReadEndsWhenItsPeerIsKnownToHaveEnded) {
   const auto buffer = must(buffers_.take(kMiB));
-  must(reader_->read(at(0), buffer, 0, kMiB, in(30s)));
+  must(reader_->read(at(0), buffer, 0, kMiB, 30s));
   const RemoteRange from = at(0);
   region_.reset();
   owner_.reset();
   std::stop_source ended;
   const std::jthread news([&] { ended.request_stop(); });
   const auto begin = std::chrono::steady_clock::now();
-  const auto refused = reader_->read(from, buffer, 0, kMiB, in(120s), ended.get_token());
+  const auto refused = reader_->read(from, buffer, 0, kMiB, 120s, ended.get_token());
   EXPECT_EQ(code(refused), Code::kUnavailable) << message(refused);
   EXPECT_LT(std::chrono::steady_clock::now() - begin, test::kPatience);
 }
@@ -163,7 +159,7 @@ TEST_P(FabricTest, BufferIsNotReusedBeforeItsCompletion) {
   constexpr std::size_t kBytes = 8 * kMiB;
   {
     const auto warm = must(buffers_.take(64));
-    must(reader_->read(at(0), warm, 0, 64, in(30s)));
+    must(reader_->read(at(0), warm, 0, 64, 30s));
   }
   int late = 0;
   for (int round = 0; round < 20; ++round) {
@@ -171,7 +167,7 @@ TEST_P(FabricTest, BufferIsNotReusedBeforeItsCompletion) {
     {
       const auto buffer = must(buffers_.take(kBytes));
       block = buffer.block();
-      if (reader_->read(at(0), buffer, 0, kBytes, in(100us))) continue;
+      if (reader_->read(at(0), buffer, 0, kBytes, 100us)) continue;
     }
     ++late;
     // Gone from the caller's hands: if the pool hands the block out now, the read is over, and what
@@ -179,7 +175,7 @@ TEST_P(FabricTest, BufferIsNotReusedBeforeItsCompletion) {
     const auto next = must(buffers_.take(kBytes));
     if (next.block() != block) continue;
     std::memset(next.data(), 0x5A, kBytes);
-    must(reader_->read(at(0), must(buffers_.take(64)), 0, 64, in(30s)));
+    must(reader_->read(at(0), must(buffers_.take(64)), 0, 64, 30s));
     for (std::size_t i = 0; i < kBytes; ++i)
       ASSERT_EQ(next.data()[i], std::byte{0x5A}) << "a late read wrote into somebody else's buffer";
   }
@@ -188,7 +184,7 @@ TEST_P(FabricTest, BufferIsNotReusedBeforeItsCompletion) {
 
 TEST_P(FabricTest, EndsWithReadsInFlight) {
   const auto buffer = must(buffers_.take(8 * kMiB));
-  (void)reader_->read(at(0), buffer, 0, 8 * kMiB, in(50us));
+  (void)reader_->read(at(0), buffer, 0, 8 * kMiB, 50us);
   reader_.reset();
   std::memset(buffer.data(), 1, 8 * kMiB);
 }
@@ -212,7 +208,7 @@ class VerifiedReadTest : public FabricTest {
   RemoteBlob blob(std::uint64_t generation) const { return {at(4096), {7, generation, kLength}}; }
   Verdict read(const RemoteBlob& blob, std::uint64_t offset, std::uint64_t bytes,
                const Buffer& into) {
-    return must(must(VerifiedRead::start(*reader_, blob, offset, bytes, into)).finish(30s));
+    return must(VerifiedRead(*reader_, blob, offset, bytes, into).finish(30s));
   }
 };
 INSTANTIATE_TEST_SUITE_P(Over, VerifiedReadTest, ::testing::ValuesIn(kProviders), provider_name);
