@@ -234,6 +234,7 @@ void print_overhead() {
 }
 
 int main_of_local(int argc, char** argv) {
+  const RunOptions run = parse_options(argc, argv);
   const SecondThread second;
   const ScratchDirectory directory;
   Gets gets(directory);
@@ -254,7 +255,7 @@ int main_of_local(int argc, char** argv) {
   time("poolset, pooldelete", pool_set_delete, sets);
 
   print_overhead();
-  return run_and_report(argc, argv,
+  return run_and_report(run,
                         {{"poolget in memory : find + increment",
                           {"poolget", ""},
                           {"find", ""},

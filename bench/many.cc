@@ -149,6 +149,7 @@ int main_of_many(int argc, char** argv) {
     ++argv;
     --argc;
   }
+  const RunOptions run = parse_options(argc, argv);
   const ScratchDirectory directory;
   Crowd few(directory, kFew);
   Crowd many(directory, count);
@@ -162,13 +163,12 @@ int main_of_many(int argc, char** argv) {
                   p50("get by shared memory" + of), p50("look-up and copy" + of), goal, 1.3};
   };
   return run_and_report(
-      argc, argv,
-      {{"get by TCP" + of_many + " :" + of_few.substr(3), p50("get by TCP" + of_many),
-        p50("get by TCP" + of_few), Goal::kTimeAtMost, 1.5},
-       by_memory(of_many, Goal::kTimeAtMost),
-       by_memory(of_few, Goal::kShown),
-       by_memory(of_many + kInARow, Goal::kShown),
-       by_memory(of_few + kInARow, Goal::kShown)});
+      run, {{"get by TCP" + of_many + " :" + of_few.substr(3), p50("get by TCP" + of_many),
+             p50("get by TCP" + of_few), Goal::kTimeAtMost, 1.5},
+            by_memory(of_many, Goal::kTimeAtMost),
+            by_memory(of_few, Goal::kShown),
+            by_memory(of_many + kInARow, Goal::kShown),
+            by_memory(of_few + kInARow, Goal::kShown)});
 }
 
 }  // namespace

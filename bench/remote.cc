@@ -214,6 +214,7 @@ int main_of_remote(int argc, char** argv) {
   constexpr std::string_view kTargetFlag = "--raw-target=";
   if (argc == 2 && std::string_view(argv[1]).starts_with(kTargetFlag))
     serve_raw_target(named(std::string(argv[1]).substr(kTargetFlag.size())), host());
+  const RunOptions run = parse_options(argc, argv);
 
   const ScratchDirectory directory;
   const std::string self = std::filesystem::read_symlink("/proc/self/exe").native();
@@ -225,7 +226,7 @@ int main_of_remote(int argc, char** argv) {
     for (std::size_t index = 0; index < std::size(kSizes); ++index)
       add(setup, index, name == providers.barred, targets);
   }
-  return run_and_report(argc, argv, targets);
+  return run_and_report(run, targets);
 }
 
 }  // namespace

@@ -104,6 +104,7 @@ class Contest {
 };
 
 int main_of_rivals(int argc, char** argv) {
+  const RunOptions run = parse_options(argc, argv);
   const ScratchDirectory directory;
   const Child node = start_node(directory.path(), {"--max-memsize", "256MiB"});
   Pool by_memory = client_of(node, "shared");
@@ -124,7 +125,7 @@ int main_of_rivals(int argc, char** argv) {
     for (std::size_t i = 0; i < std::size(kSizes); ++i)
       contest.add_over_tcp(over_tcp[i], kSizes[i], targets);
   }
-  return run_and_report(argc, argv, targets);
+  return run_and_report(run, targets);
 }
 
 }  // namespace

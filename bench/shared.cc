@@ -84,6 +84,7 @@ void add_view(Blobs& blobs, std::uint64_t bytes, std::vector<Target>& targets) {
 }
 
 int main_of_shared(int argc, char** argv) {
+  const RunOptions run = parse_options(argc, argv);
   const ScratchDirectory directory;
   const Child node = start_node(directory.path(), {"--max-memsize", "1GiB"});
   Pool pool = client_of(node, "shared");
@@ -98,7 +99,7 @@ int main_of_shared(int argc, char** argv) {
                      {"view of 64 B", "p50"},
                      Goal::kNotSlower,
                      1.1});
-  return run_and_report(argc, argv, targets);
+  return run_and_report(run, targets);
 }
 
 }  // namespace

@@ -115,6 +115,7 @@ void write_plain(benchmark::State& state, Spills& spills, std::uint64_t bytes) {
 }
 
 int main_of_spill(int argc, char** argv) {
+  const RunOptions run = parse_options(argc, argv);
   const ScratchDirectory directory;
   Spills spills(directory);
   std::vector<Target> targets;
@@ -155,7 +156,7 @@ int main_of_spill(int argc, char** argv) {
           {name + " : create, pwrite, rename", {name, ""}, {plain, ""}, Goal::kSpeedAtLeast, 0.8});
     }
   }
-  return run_and_report(argc, argv, targets);
+  return run_and_report(run, targets);
 }
 
 }  // namespace

@@ -16,8 +16,6 @@
 namespace mempool::bench {
 namespace {
 
-constexpr int kDefaultPasses = 7;
-
 using Samples = std::vector<double>;
 
 double median(Samples samples) {
@@ -238,36 +236,41 @@ void print_measures(const Collector& results) {
 
 }  // namespace
 
-int run_and_report(int argc, char** argv, const std::vector<Target>& targets) {
+RunOptions parse_options(int argc, char** argv) {
+  constexpr const char* kFlags =
+      "--passes=N (how often all of it runs), --all (print every measure), "
+      "--strict (status 1 for missed targets)";
+  if (std::find(argv, argv + argc, std::string_view("--help")) != argv + argc)
+    std::printf("%s: %s, and:\n", argv[0], kFlags);
   benchmark::Initialize(&argc, argv);
-  int passes = kDefaultPasses;
-  bool strict = false;
-  bool all = false;
+  RunOptions options;
   for (int i = 1; i < argc; ++i) {
     const std::string_view argument = argv[i];
     if (argument == "--strict") {
-      strict = true;
+      options.strict = true;
     } else if (argument == "--all") {
-      all = true;
+      options.all = true;
     } else if (argument.starts_with("--passes=")) {
-      passes = std::max(1, std::atoi(argument.substr(9).data()));
+      options.passes = std::max(1, std::atoi(argument.substr(9).data()));
     } else {
-      std::fprintf(stderr,
-                   "%s: unknown argument %s (--passes=N, --all, --strict, "
-                   "or one of Google Benchmark's)\n",
-                   argv[0], argv[i]);
-      return 2;
+      std::fprintf(stderr, "%s: unknown argument %s; there are %s, and those of --help\n", argv[0],
+                   argv[i], kFlags);
+      std::exit(2);
     }
   }
+  return options;
+}
+
+int run_and_report(const RunOptions& options, const std::vector<Target>& targets) {
   const MachineLoad load;
   Collector results;
-  for (int pass = 0; pass < passes; ++pass) benchmark::RunSpecifiedBenchmarks(&results);
-  if (all) print_measures(results);
+  for (int pass = 0; pass < options.passes; ++pass) benchmark::RunSpecifiedBenchmarks(&results);
+  if (options.all) print_measures(results);
   const bool met = print_targets(targets, results);
-  std::printf("%d passes; ", passes);
+  std::printf("%d passes; ", options.passes);
   load.print();
   if (results.failed()) return 1;
-  return strict && !met ? 1 : 0;
+  return options.strict && !met ? 1 : 0;
 }
 
 }  // namespace mempool::bench

@@ -33,9 +33,17 @@ struct Target {
   double bound = 0;
 };
 
-/// Runs what is registered with Google Benchmark and prints the targets. Takes its flags,
-/// --passes=N, and --all, which prints every measure too. Returns main's status: 0 also when
-/// targets are missed, unless --strict is given.
-int run_and_report(int argc, char** argv, const std::vector<Target>& targets);
+struct RunOptions {
+  int passes = 7;
+  bool all = false;     // every measure is printed, too
+  bool strict = false;  // a target that is missed is a failure
+};
+
+/// The command line: Google Benchmark's flags, --passes=N, --all and --strict. Comes before all
+/// else, because --help and what nobody knows end the process here.
+RunOptions parse_options(int argc, char** argv);
+
+/// Runs what is registered with Google Benchmark and prints the targets. Returns main's status.
+int run_and_report(const RunOptions& options, const std::vector<Target>& targets);
 
 }  // namespace mempool::bench
