@@ -101,31 +101,32 @@ void Store::State::place(Entry& entry, const std::byte* data, std::uint32_t wher
   entry.flags |= where;
   table.push_most_recent(entry);
   ++blobs_in_memory;
+  if (where == Entry::kMapped) ++blobs_mapped;
 }
 
 void Store::State::drop_memory(Entry& entry, Mappings& mappings) {
   // Marked before it is unlinked: from the mark on no reader accepts it.
-  if (entry.in_arena())
-    retire(memory_of(entry), entry.length);
-  else
-    mappings.push_back(std::move(entry.cold->mapping));
+  free_payload(entry, mappings);
   table.unlink(entry);
   if (entry.cold != nullptr) entry.cold->reads_from_file = 0;
-  payload_bytes -= entry.length;
   --blobs_in_memory;
   entry.data = nullptr;
   entry.flags &= ~(Entry::kInArena | Entry::kMapped | Entry::kSpareFile);
   entry.released.fetch_and(~Entry::kLetGo, std::memory_order_relaxed);
 }
 
-void Store::State::reclaim(Entry& entry, Mappings& mappings) noexcept {
-  if (entry.in_memory()) {
-    if (entry.in_arena())
-      retire(memory_of(entry), entry.length);
-    else
-      mappings.push_back(std::move(entry.cold->mapping));
-    payload_bytes -= entry.length;
+void Store::State::free_payload(Entry& entry, Mappings& mappings) {
+  if (entry.in_arena()) {
+    retire(memory_of(entry), entry.length);
+  } else {
+    mappings.push_back(std::move(entry.cold->mapping));
+    --blobs_mapped;
   }
+  payload_bytes -= entry.length;
+}
+
+void Store::State::reclaim(Entry& entry, Mappings& mappings) noexcept {
+  if (entry.in_memory()) free_payload(entry, mappings);
   table.release(entry);
 }
 

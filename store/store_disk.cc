@@ -1,6 +1,7 @@
 // Moves between memory and disk. One thread at a time moves a blob: it opens a transition, does the
 // I/O without the table lock, and closes it with a result that those who wait for the same get too.
 #include <cstring>
+#include <exception>
 #include <utility>
 
 #include "store/store_state.h"
@@ -10,6 +11,16 @@ namespace {
 
 void release_mapping(void* owner, void*) noexcept {
   delete static_cast<Mapping*>(owner);
+}
+
+/// Who does I/O inside a transition closes it: being out of memory is an error of that I/O.
+template <class Io>
+auto without_throwing(Io io) -> decltype(io()) {
+  try {
+    return io();
+  } catch (const std::exception&) {
+    return fail(Code::kLimit, "out of memory");  // short enough to need none
+  }
 }
 
 }  // namespace
@@ -63,12 +74,30 @@ Result<Mapping> Store::State::map_file(Entry& entry) {
   return mapping;
 }
 
+// The system lets a process have so many mappings and no more, whatever their size. One that is
+// kept takes the place of the one that the policy would evict first, among those that stand there;
+// false: none of them can go.
+bool Store::State::make_mapping_room(Mappings& mappings) {
+  constexpr int kLookedAt = 256;
+  if (blobs_mapped < max_mapped) return true;
+  Entry* entry = first_victim();
+  for (int i = 0; entry != nullptr && i < kLookedAt; ++i, entry = next_victim(*entry)) {
+    if (entry->in_arena() || !evictable(*entry)) continue;
+    evict(*entry, mappings);
+    return true;
+  }
+  return false;
+}
+
 // Without room in memory the blob is shown all the same, from a mapping that is not kept.
 Result<View> Store::State::map_and_pin(Entry& entry, Lock& lock) {
   const auto transition = open_transition(entry, Transition::Kind::kMap);
+  Mappings gone;
+  const bool may_keep = make_mapping_room(gone);
   lock.unlock();
-  auto mapping = map_file(entry);
-  const bool kept = mapping && reserve(entry.length, nullptr);
+  gone.clear();
+  auto mapping = without_throwing([&] { return map_file(entry); });
+  const bool kept = mapping && may_keep && without_throwing([&] { return reserve(entry.length); });
   lock.lock();
   if (!mapping) {
     close_transition(entry, tl::unexpected<Error>(mapping.error()));
@@ -87,19 +116,16 @@ Result<View> Store::State::map_and_pin(Entry& entry, Lock& lock) {
 
 // Counts `length` against the limit, evicting others if need be; never by waiting for more than
 // that.
-bool Store::State::reserve(std::uint64_t length, Error* error) {
-  if (length > options.max_memsize) {
-    if (error != nullptr) *error = {Code::kNoSpace, "it is larger than max_memsize"};
-    return false;
-  }
+Status Store::State::reserve(std::uint64_t length) {
+  if (length > options.max_memsize) return fail(Code::kNoSpace, "it is larger than max_memsize");
   {
     const std::lock_guard lock(mutex);
-    if (try_reserve(length)) return true;
+    if (try_reserve(length)) return {};
   }
   Error failure{Code::kNoSpace, "no room can be made in memory"};
   const Room made = make_room(length, deadline_after(kDefaultTimeoutMs), failure);
-  if (made != Room::kReserved && error != nullptr) *error = std::move(failure);
-  return made == Room::kReserved;
+  if (made == Room::kReserved) return {};
+  return tl::unexpected(std::move(failure));
 }
 
 // ---- In memory -> on disk ----
@@ -168,7 +194,7 @@ Status Store::State::write(Entry& entry, Lock& lock) {
   const bool retain = (entry.flags & Entry::kRetain) != 0;
   open_transition(entry, Transition::Kind::kWrite);
   lock.unlock();
-  auto file = write_file(entry, retain);
+  auto file = without_throwing([&] { return write_file(entry, retain); });
   lock.lock();
   if (!file) {
     close_transition(entry, tl::unexpected<Error>(file.error()));
@@ -207,9 +233,12 @@ Status Store::load(std::uint64_t object) {
 
 // Called inside a transition, without the table lock.
 std::byte* Store::State::allocate_for_load(std::uint64_t length) {
-  std::byte* memory = allocate_patiently(memory_bytes(length), deadline_after(kDefaultTimeoutMs));
-  if (memory != nullptr) open_header(memory);
-  return memory;
+  const auto memory = without_throwing([&]() -> Result<std::byte*> {
+    return allocate_patiently(memory_bytes(length), deadline_after(kDefaultTimeoutMs));
+  });
+  if (!memory || *memory == nullptr) return nullptr;
+  open_header(*memory);
+  return *memory;
 }
 
 // The length is counted already, for the mapping.
@@ -219,13 +248,8 @@ Status Store::State::load_mapped(Entry& entry, Lock& lock) {
   open_transition(entry, Transition::Kind::kLoad);
   lock.unlock();
   std::byte* memory = allocate_for_load(entry.length);
-  Status result;
-  if (memory == nullptr) {
-    result = no_extent(object);
-  } else {
-    // Not from the mapping: a file that somebody truncated would be a SIGBUS there.
-    result = entry.cold->file->read({memory + sizeof(BlobHeader), entry.length});
-  }
+  // Not from the mapping: a file that somebody truncated would be a SIGBUS there.
+  const Status result = read_payload(entry, memory);
   lock.lock();
   if (!result || entry.pinned()) {
     if (memory != nullptr) arena->deallocate(memory, memory_bytes(entry.length));
@@ -235,6 +259,7 @@ Status Store::State::load_mapped(Entry& entry, Lock& lock) {
     mapping = std::move(entry.cold->mapping);
     entry.data = memory + sizeof(BlobHeader);
     entry.flags = (entry.flags & ~Entry::kMapped) | Entry::kInArena;
+    --blobs_mapped;
     table.touch(entry);
   }
   close_transition(entry, result);
@@ -247,7 +272,7 @@ Status Store::State::load_file(Entry& entry, Lock& lock) {
   open_transition(entry, Transition::Kind::kLoad);
   lock.unlock();
   std::byte* memory = nullptr;
-  Status result = read_file(entry, memory);
+  const Status result = without_throwing([&] { return read_file(entry, memory); });
   lock.lock();
   if (result) {
     publish_header(memory, object, entry.length, new_generation());
@@ -261,20 +286,24 @@ Status Store::State::load_file(Entry& entry, Lock& lock) {
 // its length is counted.
 Status Store::State::read_file(Entry& entry, std::byte*& memory) {
   const std::uint64_t length = entry.length;
-  Error error;
-  if (!reserve(length, &error))
-    return fail(error.code, "loading " + blob_name(entry.id) + ": " + error.message);
+  if (auto reserved = reserve(length); !reserved)
+    return fail(reserved.error().code,
+                "loading " + blob_name(entry.id) + ": " + reserved.error().message);
   memory = allocate_for_load(length);
-  if (memory == nullptr) {
-    unreserve(length);
-    return no_extent(entry.id);
-  }
-  auto read = entry.cold->file->read({memory + sizeof(BlobHeader), length});
+  auto read = read_payload(entry, memory);
   if (read) return {};
   // Straight back: nobody was ever told of a location in it.
-  arena->deallocate(memory, memory_bytes(length));
+  if (memory != nullptr) arena->deallocate(memory, memory_bytes(length));
   unreserve(length);
   return read;
+}
+
+// To memory in the arena; null where there was none.
+Status Store::State::read_payload(Entry& entry, std::byte* memory) {
+  return without_throwing([&]() -> Status {
+    if (memory == nullptr) return no_extent(entry.id);
+    return entry.cold->file->read({memory + sizeof(BlobHeader), entry.length});
+  });
 }
 
 // ---- Deleting ----

@@ -142,9 +142,12 @@ void Store::State::remove_spare_files(const std::vector<std::uint64_t>& spare) {
     // As a transition: nobody writes a new file of that name before the old one has gone.
     const auto transition = open_transition(*entry, Transition::Kind::kWrite);
     lock.unlock();
-    // A file that cannot be removed is the spill directory's to sweep; the blob is in memory.
-    static_cast<void>(file->remove());
+    const auto removed = file->remove();
     lock.lock();
+    if (!removed) {  // still a clean copy
+      attach_file(*entry, file);
+      spilled_bytes += entry->length;
+    }
     close_transition(*entry, {});
   }
 }

@@ -151,18 +151,20 @@ struct Store::State {
   void close_transition(Entry& entry, Status result);
   static void wait_for(Lock& lock, const std::shared_ptr<Transition>& transition);
   Result<View> get_slowly(std::uint64_t object, Lock& lock);
+  bool make_mapping_room(Mappings& mappings);
   Result<View> map_and_pin(Entry& entry, Lock& lock);
   Result<std::shared_ptr<const DiskMapping>> map_file(Entry& entry);
   Result<std::shared_ptr<DiskFile>> write_file(Entry& entry, bool retain);
   void attach_file(Entry& entry, std::shared_ptr<DiskFile> file);
   void let_go(Entry& entry, Mappings& mappings);
-  bool reserve(std::uint64_t length, Error* error);
+  Status reserve(std::uint64_t length);
   Status write(Entry& entry, Lock& lock);
   std::byte* allocate_for_load(std::uint64_t length);
   Status read_file(Entry& entry, std::byte*& memory);
   std::shared_ptr<DiskFile> unlink(Entry& entry);
   Status load_mapped(Entry& entry, Lock& lock);
   Status load_file(Entry& entry, Lock& lock);
+  Status read_payload(Entry& entry, std::byte* memory);
 
   // blob_memory.cc
   using Held = std::vector<const std::byte*>;
@@ -173,7 +175,9 @@ struct Store::State {
   /// A reader in another process looks at it in place. One that begins to after this was asked sees
   /// its bytes all the same: the quarantine asks again.
   static bool is_held(const Held& held, const Entry& entry);
-  /// The entry's memory goes: out of the order, uncounted, arena memory to the quarantine.
+  /// Uncounted; arena memory goes to the quarantine.
+  void free_payload(Entry& entry, Mappings& mappings);
+  /// The entry's memory goes, out of the order as well.
   void drop_memory(Entry& entry, Mappings& mappings);
   /// The payload is at `data` from now on, and counted already; most recent.
   void place(Entry& entry, const std::byte* data, std::uint32_t where);
@@ -190,10 +194,12 @@ struct Store::State {
   BlobTable table;
 
   const StoreOptions options;
+  const std::uint64_t max_mapped;
   std::uint64_t payload_bytes = 0;  // live in memory and reserved; at most max_memsize
   std::uint64_t blobs = 0;
   std::uint64_t blobs_in_memory = 0;
   std::uint64_t blobs_on_disk = 0;
+  std::uint64_t blobs_mapped = 0;  // few threads at a time may pass max_mapped, by one each
   std::uint64_t misses = 0;
   std::uint64_t spilled_bytes = 0;
   std::uint64_t evictions = 0;

@@ -58,6 +58,74 @@ TEST_F(StoreTest, C45_AFailedMapLeavesTheBlobOnDisk) {
   EXPECT_TRUE(holds(a, 10, 1));
 }
 
+TEST_F(StoreTest, NoMoreBlobsAreKeptMappedThanTheSystemBears) {
+  StoreOptions options;
+  options.max_memsize = 1000;
+  options.max_mapped = 4;
+  open(options);
+  std::vector<std::uint64_t> objects;
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    objects.push_back(set(seed % 2 ? 10 : 0, seed));  // empty ones count for nothing but this
+    ASSERT_TRUE(store_->write_to_disk(objects.back(), true));
+  }
+  for (std::uint64_t seed = 0; seed < 20; ++seed)
+    EXPECT_TRUE(holds(objects[seed], seed % 2 ? 10 : 0, seed));
+  // Those that were looked at last, as with memory.
+  const Objects kept(objects.rbegin(), objects.rbegin() + 4);
+  EXPECT_EQ(store_->order(), kept);
+  // While somebody looks at all of them, none can go: others are shown all the same.
+  std::vector<View> views;
+  for (const auto object : kept) views.push_back(get(object));
+  EXPECT_TRUE(holds(objects[1], 10, 1));
+  EXPECT_EQ(store_->order().size(), 4U);
+  views.clear();
+  for (const auto object : objects) EXPECT_TRUE(store_->remove(object));
+  expect_nothing_left();
+}
+
+TEST_F(StoreTest, AFileThatCannotBeRemovedStaysTheBlobs) {
+  open(20);
+  const auto a = set(10, 1);
+  const auto b = set(10, 2);
+  disk_->writes_until_failure = 1;  // of two that make the room
+  disk_->fail_removes = true;
+  EXPECT_EQ(code_of_set(20), Code::kNoSpace);
+  EXPECT_TRUE(in_memory(a));
+  EXPECT_TRUE(on_disk(a));
+  EXPECT_EQ(disk_->files(), 1U);
+  EXPECT_EQ(store_->stats().spilled_bytes, 10U);
+  disk_->writes_until_failure = -1;
+  disk_->fail_removes = false;
+  const auto c = set(20, 3);
+  EXPECT_TRUE(holds(a, 10, 1));
+  EXPECT_TRUE(holds(b, 10, 2));
+  EXPECT_TRUE(holds(c, 20, 3));
+  for (const auto object : {a, b, c}) EXPECT_TRUE(store_->remove(object));
+  expect_nothing_left();
+}
+
+TEST_F(StoreTest, MemoryThatTheSystemDoesNotGiveEndsTheMoveAndNothingElse) {
+  open(20);
+  const auto a = set(10, 1);
+  disk_->out_of_memory = true;
+  EXPECT_EQ(store_->write_to_disk(a, true).error().code, Code::kLimit);
+  disk_->out_of_memory = false;
+  ASSERT_TRUE(store_->write_to_disk(a, true));
+  disk_->out_of_memory = true;
+  EXPECT_EQ(code_of_get(a), Code::kLimit);
+  EXPECT_EQ(store_->load(a).error().code, Code::kLimit);
+  EXPECT_EQ(store_->stats().payload_bytes, 0U);
+  disk_->out_of_memory = false;
+  EXPECT_TRUE(holds(a, 10, 1));  // mapped
+  disk_->out_of_memory = true;
+  EXPECT_EQ(store_->load(a).error().code, Code::kLimit);
+  disk_->out_of_memory = false;
+  EXPECT_TRUE(store_->load(a));
+  EXPECT_TRUE(holds(a, 10, 1));
+  EXPECT_TRUE(store_->remove(a));
+  expect_nothing_left();
+}
+
 TEST_F(StoreTest, C45_GetsOfOneSpilledBlobMapItOnce) {
   open(20);
   const auto a = set(10, 1);

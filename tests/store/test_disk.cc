@@ -43,6 +43,7 @@ class TestFile final : public DiskFile {
 
   Result<std::shared_ptr<const DiskMapping>> map() override {
     control_->map_gate.pass();
+    control_->take_memory();
     ++control_->mapped;
     if (control_->fail_maps) return fail(Code::kCorrupt, ref_.path + " is damaged");
     const int fd = ::open(ref_.path.c_str(), O_RDONLY | O_CLOEXEC);
@@ -55,6 +56,7 @@ class TestFile final : public DiskFile {
   }
 
   Status read(std::span<std::byte> out) override {
+    control_->take_memory();
     ++control_->read;
     if (control_->fail_maps) return fail(Code::kCorrupt, ref_.path + " is damaged");
     std::ifstream in(ref_.path, std::ios::binary);
@@ -64,6 +66,7 @@ class TestFile final : public DiskFile {
   }
 
   Status remove() override {
+    if (control_->fail_removes) return fail(Code::kIo, ref_.path + " cannot be removed");
     if (std::filesystem::remove(ref_.path) && counted_) control_->used -= file_bytes();
     return {};
   }
@@ -92,6 +95,7 @@ class TestWriter final : public DiskWriter {
 
   Status append(std::span<const std::byte> bytes) override {
     control_->write_gate.pass();
+    control_->take_memory();
     if (control_->writes_until_failure >= 0 && control_->writes_until_failure-- == 0) {
       control_->writes_until_failure = 0;  // until the test says otherwise
       return fail(Code::kNoSpace, "the disk is full");
@@ -184,6 +188,10 @@ DiskControl::DiskControl() {
 DiskControl::~DiskControl() {
   std::error_code ignored;
   std::filesystem::remove_all(directory, ignored);
+}
+
+void DiskControl::take_memory() const {
+  if (out_of_memory) throw std::bad_alloc();
 }
 
 std::size_t DiskControl::files() const {

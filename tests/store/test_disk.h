@@ -47,8 +47,10 @@ struct DiskControl {
   std::atomic<int> read{0};
   std::atomic<int> writes_until_failure{-1};  // 0: the next append fails; negative: never
   std::atomic<bool> fail_maps{false};
-  std::function<void()> on_file_drop;  // when a DiskFile goes
-  std::function<void()> on_end;        // when the disk goes
+  std::atomic<bool> fail_removes{false};
+  std::atomic<bool> out_of_memory{false};  // whatever needs some throws
+  std::function<void()> on_file_drop;      // when a DiskFile goes
+  std::function<void()> on_end;            // when the disk goes
   Gate write_gate;
   Gate map_gate;
 
@@ -58,6 +60,7 @@ struct DiskControl {
   DiskControl& operator=(const DiskControl&) = delete;
 
   std::size_t files() const;
+  void take_memory() const;  // of the disk
 };
 
 std::unique_ptr<Disk> make_test_disk(std::shared_ptr<DiskControl> control);
