@@ -5,6 +5,8 @@
 
 #include <unistd.h>
 
+#include <mempool/detail/forks.h>
+
 #include "api/blob_file.h"
 #include "api/identity.h"
 #include "api/spill_disk.h"
@@ -130,7 +132,11 @@ Status Node::fill(const DRef& ref, Buffer& into, const GetOptions& options) {
 std::unique_ptr<PendingView::Work> Node::start_get(const DRef& ref, const GetOptions& options) {
   struct Done final : PendingView::Work {
     explicit Done(Result<View> got) : view(std::move(got)) {}
-    Result<View> finish() override { return std::move(view); }
+    Result<View> finish() override {
+      if (auto ours = check_process(forks); !ours) return forward_error(std::move(ours));
+      return std::move(view);
+    }
+    const unsigned forks = current_forks();
     Result<View> view;
   };
   return std::make_unique<Done>(get(ref, options));
@@ -187,16 +193,24 @@ Result<View> Node::get_file(const FileRef& ref, const GetOptions&) {
   return map_blob_file(*file);
 }
 
+/// Peers ask for parts of a file one by one, and several peers at a time: those that were asked for
+/// last are kept, because a new File has its whole payload checked.
 Result<spill::File> Node::open_file(const FileRef& ref) {
+  constexpr std::size_t kKept = 16;
   {
-    std::lock_guard lock(last_file_mutex_);
-    if (last_file_ && last_file_->ref() == ref) return *last_file_;
+    std::lock_guard lock(opened_files_mutex_);
+    const auto file = std::ranges::find(opened_files_, ref, &spill::File::ref);
+    if (file != opened_files_.end()) {
+      std::rotate(opened_files_.begin(), file, file + 1);
+      return opened_files_.front();
+    }
   }
-  auto file = spill::File::open(ref);
-  if (!file) return file;
-  std::lock_guard lock(last_file_mutex_);
-  last_file_ = *file;
-  return file;
+  auto opened = spill::File::open(ref);
+  if (!opened) return opened;
+  std::lock_guard lock(opened_files_mutex_);
+  opened_files_.push_front(*opened);
+  if (opened_files_.size() > kKept) opened_files_.pop_back();
+  return opened;
 }
 
 Result<BlobInfo> Node::inspect(const DRef& ref) {

@@ -3,6 +3,7 @@
 // Thread safety: every call from any thread, but destruction.
 #pragma once
 
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -83,8 +84,8 @@ class Node final : public Verbs {
   PathCounters* counters_ = nullptr;
 
   // A file of another life that is read in parts is opened, and its checksum verified, once.
-  std::mutex last_file_mutex_;
-  std::optional<spill::File> last_file_;
+  std::mutex opened_files_mutex_;
+  std::deque<spill::File> opened_files_;  // the most recent first
 };
 
 }  // namespace mempool

@@ -182,6 +182,7 @@ Result<Stats> Pool::stats(std::uint64_t node) {
 
 Stats Pool::local_stats() const {
   Stats stats;
+  if (!core_->usable()) return stats;
   stats.gets_by_path = core_->counters().snapshot();
   stats.retries = core_->counters().retries();
   if (core_->cluster()) stats.path_changes = core_->cluster()->fabrics().path_changes();

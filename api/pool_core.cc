@@ -16,9 +16,7 @@ void PoolCore::join(std::unique_ptr<Cluster> cluster) {
 }
 
 Status PoolCore::usable() const noexcept {
-  if (current_forks() == forks_) [[likely]]
-    return {};
-  return fail(Code::kForked, "this pool belongs to the parent process: open one in the child");
+  return check_process(forks_);
 }
 
 Result<Verbs*> PoolCore::verbs(const BlobId& id) {

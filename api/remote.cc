@@ -5,6 +5,8 @@
 #include <filesystem>
 #include <optional>
 
+#include <mempool/detail/forks.h>
+
 #include "api/buffer_access.h"
 #include "api/identity.h"
 #include "api/remote_get.h"
@@ -222,9 +224,11 @@ Status Remote::fill(const DRef& ref, Buffer& into, const GetOptions& options) {
 std::unique_ptr<PendingView::Work> Remote::start_get(const DRef& ref, const GetOptions& options) {
   struct Pending final : PendingView::Work {
     Result<View> finish() override {
+      if (auto ours = check_process(forks); !ours) return forward_error(std::move(ours));
       if (!get) return forward_error(std::move(status));
       return get->finish();
     }
+    const unsigned forks = current_forks();
     Status status;
     std::optional<RemoteGet> get;
   };

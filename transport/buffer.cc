@@ -84,6 +84,8 @@ Result<Buffer> BufferPool::take(std::size_t bytes) {
 
 /// The list keeps what came back last: sizes that nobody asks for any more make room for it.
 void BufferPool::give_back(BufferBlock* block) noexcept {
+  // A forked child has no part in the memory, whose addresses are something else's there.
+  if (current_forks() != forks_) return;
   const auto bytes = block->capacity_bytes;
   if (bytes > kMaxPooledBytes || bytes > state_->idle_limit_bytes) return destroy(block);
   BufferBlock* dropped = nullptr;

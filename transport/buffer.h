@@ -16,6 +16,7 @@
 #include <span>
 #include <utility>
 
+#include <mempool/detail/forks.h>
 #include <mempool/result.h>
 
 namespace mempool::transport {
@@ -87,6 +88,7 @@ class BufferPool {
   void give_back(BufferBlock* block) noexcept;
   struct State;
   std::unique_ptr<State> state_;
+  const unsigned forks_ = current_forks();
 };
 
 }  // namespace mempool::transport

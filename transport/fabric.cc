@@ -125,6 +125,7 @@ class OpenFabric final : public Fabric {
   bool someone_polls();
 
   const Provider& provider_;
+  const unsigned forks_ = current_forks();
   FiInfo info_;
   Fid<fid_fabric> fabric_;
   Fid<fid_domain> domain_;
@@ -351,6 +352,7 @@ void OpenFabric::recycle(Flight* flight) noexcept {
 }
 
 void OpenFabric::leave(Flight* flight) noexcept {
+  if (current_forks() != forks_) return;  // a child: the read is its parent's
   const auto before = flight->word.fetch_and(~(Flight::kWaiter | Flight::kBlocked));
   if ((before & Flight::kBusy) == 0) recycle(flight);
 }

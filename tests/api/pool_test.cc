@@ -241,7 +241,11 @@ TEST_F(PoolTest, ForkedChildIsToldAndEndsCleanly) {
     auto pool = std::make_unique<Pool>(must(Pool::open(how)));
     const auto ref = set(*pool, 1);
     const auto file = must(pool->copytodisk(ref));
+    must(pool->poolget(ref));
+    auto pending = pool->poolget_async(ref);
     EXPECT_TRUE(in_child([&] {
+      EXPECT_TRUE(pool->local_stats().gets_by_path.empty());
+      EXPECT_EQ(code(pending.wait()), Code::kForked);
       Bytes out(1);
       EXPECT_EQ(code(pool->poolset(out)), Code::kForked);
       EXPECT_EQ(code(pool->poolget(ref)), Code::kForked);
@@ -259,6 +263,7 @@ TEST_F(PoolTest, ForkedChildIsToldAndEndsCleanly) {
       pool.reset();
     }));
     // The parent's threads, files and blobs are untouched.
+    EXPECT_TRUE(same(must(pending.wait()).bytes(), pattern(kMiB, 1)));
     EXPECT_TRUE(holds(*pool, ref, 1));
     EXPECT_TRUE(fs::exists(file.path));
     must(pool->pooldelete(ref));

@@ -2,7 +2,10 @@
 #include <atomic>
 #include <csignal>
 #include <future>
+#include <optional>
 #include <thread>
+
+#include <sys/mman.h>
 
 #include "cluster_fixture.h"
 
@@ -387,6 +390,35 @@ TEST_F(ClusterTest, ForkedChildOfAClientIsToldAndEndsCleanly) {
     client.reset();
   }));
   EXPECT_TRUE(holds(*client, ref, 1));
+}
+
+/// What the parent has read is not mapped in the child, where the same addresses may be anything.
+TEST_F(ClusterTest, ForkedChildLeavesMemoryAndReadsToItsParent) {
+  constexpr std::size_t kLarge = 65 * kMiB;  // its buffer is unmapped when it is given back
+  Daemon node(spill_directory("a"), Daemon::Options{.max_memsize = "128MiB"});
+  auto client = connect(node, {best_tcp_provider()});
+  const auto large = set(client, 1, kLarge);
+  const auto small = set(client, 2);
+  std::optional<View> view = must(client.poolget(large));
+  std::optional<Buffer> buffer = must(client.buffer(4096));
+  std::optional<PendingView> pending = client.poolget_async(small);
+  std::optional<PendingView> dropped = client.poolget_async(small);
+  EXPECT_TRUE(in_child([&] {
+    constexpr std::uintptr_t kPage = 4096;
+    const auto address = reinterpret_cast<std::uintptr_t>(view->data()) / kPage * kPage;
+    auto* page = reinterpret_cast<std::byte*>(address);
+    EXPECT_EQ(::mmap(page, kPage, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0),
+              page);
+    EXPECT_EQ(code(pending->wait()), Code::kForked);
+    dropped.reset();
+    buffer.reset();
+    view.reset();
+    *page = std::byte{1};
+  }));
+  EXPECT_TRUE(same(view->bytes(), pattern(kLarge, 1)));
+  for (auto* get : {&pending, &dropped})
+    EXPECT_TRUE(same(must((*get)->wait()).bytes(), pattern(kMiB, 2)));
 }
 
 }  // namespace

@@ -4,12 +4,21 @@
 
 #include <atomic>
 
+#include <mempool/result.h>
+
 namespace mempool {
 
 extern std::atomic<unsigned> forks;
 
 inline unsigned current_forks() noexcept {
   return forks.load(std::memory_order_relaxed);
+}
+
+/// Forked where what was made with that many forks is another process's.
+inline Status check_process(unsigned forks_when_made) {
+  if (current_forks() == forks_when_made) [[likely]]
+    return {};
+  return fail(Code::kForked, "this pool belongs to the parent process: open one in the child");
 }
 
 }  // namespace mempool
