@@ -80,7 +80,8 @@ class Session : public std::enable_shared_from_this<Session> {
       : listener_(std::move(listener)),
         socket_(std::move(socket)),
         room_(listener_->io),
-        ordered_(asio::make_strand(listener_->workers)) {}
+        ordered_(asio::make_strand(listener_->workers)),
+        checking_(asio::make_strand(listener_->prompt_workers)) {}
 
   asio::awaitable<void> run();
   void close() {
@@ -120,6 +121,7 @@ class Session : public std::enable_shared_from_this<Session> {
   tcp::socket socket_;
   asio::steady_timer room_;  // cancelled when a reply was sent
   asio::strand<asio::thread_pool::executor_type> ordered_;
+  asio::strand<asio::thread_pool::executor_type> checking_;
   std::shared_ptr<SessionHandler> handler_;
   std::deque<Sending> outgoing_;  // front is being written
   std::vector<std::byte> scratch_;
@@ -232,6 +234,8 @@ void Session::dispatch(std::shared_ptr<Request> request) {
   };
   if (is_ordered(request->op)) {
     asio::post(ordered_, std::move(work));
+  } else if (may_check_a_file(request->op)) {
+    asio::post(checking_, std::move(work));
   } else if (may_make_room(request->op)) {
     asio::post(listener_->workers, std::move(work));
   } else {

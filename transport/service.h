@@ -40,6 +40,12 @@ constexpr bool is_ordered(Op op) {
          op == Op::kSetPull;
 }
 
+/// Operations that may have to check a whole file first: one at a time of each session, which keeps
+/// a worker, not all of them.
+constexpr bool may_check_a_file(Op op) {
+  return op == Op::kReadFile;
+}
+
 /// Operations that may wait until others have written files.
 constexpr bool may_make_room(Op op) {
   return op == Op::kSet || op == Op::kAdopt || op == Op::kLocate || op == Op::kPrefetch ||

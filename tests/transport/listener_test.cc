@@ -21,7 +21,7 @@ namespace {
 using test::must;
 using test::RawPeer;
 
-/// Answers operations that may make room when it is told to, and others at once.
+/// Answers operations that may make room or check files when it is told to, and others at once.
 class SlowService final : public Service {
  public:
   Result<Accepted> accept(const Hello&, const std::string&) override {
@@ -36,7 +36,7 @@ class SlowService final : public Service {
     explicit Handler(SlowService& service) : service_(service) {}
     std::optional<Reply> handle_at_once(const Request&) override { return std::nullopt; }
     Reply handle(Request& request) override {
-      if (!may_make_room(request.op)) return {};
+      if (!may_make_room(request.op) && !may_check_a_file(request.op)) return {};
       ++service_.begun_;
       (void)service_.answers_.try_acquire_for(test::kPatience);
       return {};
@@ -100,10 +100,23 @@ TEST_F(ListenerTest, AClientWithAsManyRequestsAsMayBeHearsThatTheNodeLives) {
 TEST_F(ListenerTest, WhatNeedsNoRoomDoesNotWaitForWhatMakesSome) {
   const auto busy = keep_workers_busy();
   auto other = client();
-  for (const Op op : {Op::kDelete, Op::kRead, Op::kReadFile, Op::kStats}) {
+  for (const Op op : {Op::kDelete, Op::kRead, Op::kStats}) {
     ask(other, op, 5);
     EXPECT_EQ(next_reply(other), 5U);
   }
+  service_.answer(Listener::kMaxInFlight);
+}
+
+TEST_F(ListenerTest, AFileThatIsCheckedKeepsOneWorker) {
+  auto reader = client();
+  for (std::uint64_t id = 0; id < Listener::kMaxInFlight; ++id) ask(reader, Op::kReadFile, id);
+  ASSERT_TRUE(test::eventually([&] { return service_.begun() == 1; }));
+  auto other = client();
+  for (const Op op : {Op::kDelete, Op::kRead, Op::kStats}) {
+    ask(other, op, 5);
+    EXPECT_EQ(next_reply(other), 5U);
+  }
+  EXPECT_EQ(service_.begun(), 1U);
   service_.answer(Listener::kMaxInFlight);
 }
 
