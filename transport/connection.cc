@@ -9,7 +9,6 @@
 #include <unordered_map>
 
 #include <asio/co_spawn.hpp>
-#include <asio/connect.hpp>
 #include <asio/detached.hpp>
 #include <asio/ip/tcp.hpp>
 #include <asio/post.hpp>
@@ -17,6 +16,7 @@
 #include <asio/write.hpp>
 
 #include "transport/address.h"
+#include "transport/close_on_exec.h"
 #include "transport/io_thread.h"
 #include "transport/stream.h"
 
@@ -80,6 +80,7 @@ struct Connection::State : std::enable_shared_from_this<Connection::State> {
   using CallPtr = std::shared_ptr<Call::State>;
 
   asio::awaitable<Status> open(Hello mine);
+  asio::awaitable<Status> reach(tcp::resolver::results_type found);
   asio::awaitable<Status> exchange_hellos(const Hello& mine);
   asio::awaitable<void> receive();
   asio::awaitable<Status> receive_reply(std::vector<std::byte>& scratch);
@@ -124,13 +125,28 @@ asio::awaitable<Status> Connection::State::open(Hello mine) {
       where->host, std::to_string(where->port), asio::redirect_error(asio::use_awaitable, error));
   if (error)
     co_return fail(Code::kUnavailable, "cannot resolve " + where->host + ": " + reason(error));
-  if (ended) co_return fail(Code::kTimeout, "gave up");  // connecting would open the socket again
-  co_await asio::async_connect(socket, endpoints, asio::redirect_error(asio::use_awaitable, error));
-  if (error)
-    co_return fail(Code::kUnavailable, "cannot connect to " + address + ": " + reason(error) +
-                                           "; is a node running there?");
+  if (auto reached = co_await reach(std::move(endpoints)); !reached) co_return reached;
   socket.set_option(tcp::no_delay(true), error);
   co_return co_await exchange_hellos(mine);
+}
+
+/// The first address that answers, as with asio::async_connect: that one opens sockets which a
+/// program started while it connects would inherit.
+asio::awaitable<Status> Connection::State::reach(tcp::resolver::results_type found) {
+  asio::error_code error = asio::error::host_not_found;
+  for (const auto& entry : found) {
+    if (ended) co_return fail(Code::kTimeout, "gave up");  // this would open the socket again
+    asio::error_code ignored;
+    socket.close(ignored);
+    socket.open(entry.endpoint().protocol(), error);
+    if (error) continue;
+    close_on_exec(socket);
+    co_await socket.async_connect(entry.endpoint(),
+                                  asio::redirect_error(asio::use_awaitable, error));
+    if (!error) co_return Status{};
+  }
+  co_return fail(Code::kUnavailable, "cannot connect to " + address + ": " + reason(error) +
+                                         "; is a node running there?");
 }
 
 asio::awaitable<Status> Connection::State::exchange_hellos(const Hello& mine) {

@@ -16,6 +16,7 @@
 #include <asio/write.hpp>
 
 #include "transport/accept_loop.h"
+#include "transport/close_on_exec.h"
 #include "transport/connection.h"
 #include "transport/io_thread.h"
 #include "transport/stream.h"
@@ -273,6 +274,7 @@ void Session::write_next() {
 asio::awaitable<void> Listener::State::accept_one() {
   tcp::socket socket(io);
   co_await acceptor.async_accept(socket, asio::use_awaitable);
+  close_on_exec(socket);
   if (closed || session_count.load() >= Listener::kMaxSessions) co_return;  // hangs up
   asio::error_code ignored;
   socket.set_option(tcp::no_delay(true), ignored);
@@ -323,6 +325,7 @@ Result<std::unique_ptr<Listener>> Listener::bind(IoThread& io, const HostPort& w
   if (error) return tl::unexpected(socket_error(where, error));
   const auto endpoint = found.begin()->endpoint();
   state->acceptor.open(endpoint.protocol(), error);
+  if (!error) close_on_exec(state->acceptor);
   if (!error) state->acceptor.set_option(tcp::acceptor::reuse_address(true), error);
   if (!error) state->acceptor.bind(endpoint, error);
   if (!error) state->acceptor.listen(tcp::acceptor::max_listen_connections, error);

@@ -20,6 +20,7 @@
 #include <sys/socket.h>
 
 #include "transport/accept_loop.h"
+#include "transport/close_on_exec.h"
 #include "transport/io_thread.h"
 #include "transport/log.h"
 
@@ -104,6 +105,7 @@ struct RegionDoor::State : std::enable_shared_from_this<RegionDoor::State> {
 asio::awaitable<void> RegionDoor::State::accept_one() {
   stream_protocol::socket socket(io);
   co_await acceptor.async_accept(socket, asio::use_awaitable);
+  close_on_exec(socket);
   if (closed || readers.size() >= kMaxReaders) co_return;  // hangs up
   auto reader = std::make_shared<Reader>(std::move(socket), io);
   readers.insert(reader);
@@ -171,6 +173,7 @@ Result<std::unique_ptr<RegionDoor>> RegionDoor::open(IoThread& io, std::vector<i
   const stream_protocol::endpoint endpoint(abstract_address(*name));
   asio::error_code error;
   state->acceptor.open(endpoint.protocol(), error);
+  if (!error) close_on_exec(state->acceptor);
   if (!error) state->acceptor.bind(endpoint, error);
   if (!error) state->acceptor.listen(stream_protocol::acceptor::max_listen_connections, error);
   if (error) return fail(Code::kIo, "no socket for readers on this host: " + error.message());

@@ -82,6 +82,17 @@ void flip(const fs::path& path, std::uint64_t offset, unsigned mask) {
   if (!done) throw std::runtime_error("cannot change a byte of " + path.native());
 }
 
+std::set<std::string> inheritable_sockets() {
+  std::set<std::string> found;
+  for (const auto& entry : fs::directory_iterator("/proc/self/fd")) {
+    std::error_code closed;
+    const auto what = fs::read_symlink(entry.path(), closed).native();
+    const int flags = ::fcntl(std::stoi(entry.path().filename()), F_GETFD);
+    if (what.starts_with("socket:") && flags >= 0 && (flags & FD_CLOEXEC) == 0) found.insert(what);
+  }
+  return found;
+}
+
 void let_the_clock_tick() {
   std::this_thread::sleep_for(std::chrono::milliseconds(25));
 }

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -53,6 +54,9 @@ Bytes read_file(const fs::path& path);
 
 /// Changes one byte in place.
 void flip(const fs::path& path, std::uint64_t offset, unsigned mask = 0xFF);
+
+/// Sockets of this process that a program which it starts would inherit.
+std::set<std::string> inheritable_sockets();
 
 /// File systems may keep times in units of one tick of the kernel's clock (up to 10 ms): a change
 /// after this pause has another time. Not a wait for anybody.

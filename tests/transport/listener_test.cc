@@ -11,8 +11,10 @@
 
 #include "frames.h"
 #include "support/eventually.h"
+#include "support/files.h"
 #include "support/raw_peer.h"
 #include "support/results.h"
+#include "transport/connection.h"
 #include "transport/io_thread.h"
 
 namespace mempool::transport {
@@ -127,6 +129,20 @@ TEST_F(ListenerTest, WhatWaitsForAWorkerIsNotBegunWhenTheNodeCloses) {
   service_.answer(Listener::kMaxInFlight);
   closing.join();
   EXPECT_EQ(service_.begun(), kWorkers);
+}
+
+/// Such a program would keep the port, and hide from peers that this process ended.
+TEST(ControlSockets, AreNotInheritedByProgramsThatTheProcessStarts) {
+  const auto before = test::inheritable_sockets();
+  SlowService service;
+  IoThread io;
+  const auto listener = must(Listener::bind(io, {"127.0.0.1", 0}));
+  listener->serve(service);
+  const auto connection =
+      must(Connection::connect(io, listener->where().to_string(), test::client_hello(),
+                               Clock::now() + test::kPatience, nullptr));
+  EXPECT_EQ(listener->sessions(), 1U);
+  EXPECT_EQ(test::inheritable_sockets(), before);
 }
 
 }  // namespace

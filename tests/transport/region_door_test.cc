@@ -18,6 +18,7 @@
 
 #include "region_owner.h"
 #include "support/eventually.h"
+#include "support/files.h"
 
 namespace mempool::transport {
 namespace {
@@ -104,6 +105,15 @@ TEST_F(RegionDoorTest, NamesAreUnguessable) {
   const auto other = must(RegionDoor::open(io_, {region_.descriptor()}, pages_));
   EXPECT_NE(other->name(), door_->name());
   EXPECT_GE(other->name().size(), std::string("mempool-").size() + 32);
+}
+
+TEST_F(RegionDoorTest, ProgramsThatTheProcessStartsDoNotInheritItsSockets) {
+  const auto before = test::inheritable_sockets();
+  const auto other = must(RegionDoor::open(io_, {region_.descriptor()}, pages_));
+  other->admit(kSession);
+  const auto inside = must(SharedRegions::attach(other->name(), kSession,
+                                                 std::vector<std::uint64_t>{kRegionBytes}, 30s));
+  EXPECT_EQ(test::inheritable_sockets(), before);
 }
 
 // ---- strangers at the door ----
