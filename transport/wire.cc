@@ -1,7 +1,9 @@
 #include "transport/wire.h"
 
 #include <bit>
+#include <climits>
 #include <cstring>
+#include <string_view>
 
 #include <flatbuffers/flatbuffers.h>
 
@@ -80,6 +82,16 @@ Offset<wire::Stats> pack(FlatBufferBuilder& b, const Stats& s) {
       store.spilled_bytes, store.hits, store.misses, store.evictions, store.fragmentation_evictions,
       store.quarantined_bytes, store.pinned_blobs, by_path, s.requests_served, s.sessions,
       s.rss_bytes, s.recency_reports, b.CreateVector(retries), s.path_changes);
+}
+
+/// Errors repeat paths and names of requests, and the peer takes no text without limit. They end
+/// with the reason: what goes is the middle.
+std::string shortened(const std::string& message) {
+  constexpr std::size_t kMaxBytes = 4 << 10;
+  constexpr std::string_view kCut = "...";
+  if (message.size() <= kMaxBytes) return message;
+  const auto kept = (kMaxBytes - kCut.size()) / 2;
+  return message.substr(0, kept).append(kCut).append(message, message.size() - kept);
 }
 
 template <class T>
@@ -288,10 +300,13 @@ std::vector<std::byte> encode(const Hello& h) {
 }
 
 Status check(const Request& r) {
-  for (const std::string* text : {&r.options.type_name, &r.file.path})
-    if (text->size() > kMaxTextBytes)
-      return fail(Code::kInvalidArgument, "a type name or path of " + std::to_string(text->size()) +
-                                              " bytes is longer than a request takes");
+  const auto too_long = [](const char* what, const std::string& text) {
+    return fail(Code::kInvalidArgument, std::string(what) + " of " + std::to_string(text.size()) +
+                                            " bytes is longer than a request takes");
+  };
+  if (r.options.type_name.size() > kMaxTextBytes)
+    return too_long("a type name", r.options.type_name);
+  if (r.file.path.size() > PATH_MAX) return too_long("a path", r.file.path);
   return {};
 }
 
@@ -311,7 +326,7 @@ std::vector<std::byte> encode(const Request& r) {
 
 std::vector<std::byte> encode(const Reply& r) {
   FlatBufferBuilder b(256);
-  const auto message = r.message.empty() ? 0 : b.CreateString(r.message);
+  const auto message = r.message.empty() ? 0 : b.CreateString(shortened(r.message));
   const auto file = pack(b, r.file);
   const auto info = pack(b, r.info);
   const auto nodes = pack(b, r.nodes);

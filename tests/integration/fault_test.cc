@@ -300,6 +300,9 @@ TEST_P(FaultTest, ATextThatIsTooLongIsRefusedHere) {
   EXPECT_EQ(code(client.poolset(pattern(10), options)), Code::kInvalidArgument);
   options.type_name.resize(2000);
   EXPECT_EQ(code(client.poolset(pattern(10), options)), Code::kInvalidArgument);
+  for (const std::size_t bytes : {5000, 65'000})
+    EXPECT_EQ(code(client.adopt({.path = "/" + std::string(bytes, 'x')})), Code::kInvalidArgument);
+  EXPECT_NE(code(client.adopt({.path = "/" + std::string(4000, 'x')})), Code::kOk);
   EXPECT_TRUE(holds(client, ref, 1));
   EXPECT_EQ(must(client.stats()).sessions, 1U) << "the connection is the one of before";
 }

@@ -1,6 +1,7 @@
 // Messages and frames: round trips, and damage, which is never more than an error.
 #include "transport/wire.h"
 
+#include <climits>
 #include <cstring>
 #include <limits>
 #include <random>
@@ -196,6 +197,36 @@ TEST(Wire, EmptyMessagesOfEachKind) {
   EXPECT_EQ(received(Request{}).id, 0U);
   EXPECT_EQ(received(Reply{}).code, Code::kOk);
   EXPECT_EQ(received(Reply{}).stamp.inode, 0U);
+}
+
+/// A reply that its decoder refuses would end the session for everybody.
+TEST(Wire, AnErrorThatRepeatsALongTextKeepsItsBeginningAndItsReason) {
+  const std::string begin = "cannot open /", reason = ": no such file";
+  for (const std::size_t repeated : {5000, 64 << 10, 1 << 20}) {
+    const auto back =
+        received(error_reply({Code::kNotFound, begin + std::string(repeated, 'x') + reason}));
+    EXPECT_EQ(back.code, Code::kNotFound);
+    EXPECT_LE(back.message.size(), 4096U);
+    EXPECT_TRUE(back.message.starts_with(begin));
+    EXPECT_TRUE(back.message.ends_with("x" + reason));
+    EXPECT_NE(back.message.find("x...x"), std::string::npos);
+  }
+  const std::string whole(4096, 'x');
+  EXPECT_EQ(received(error_reply({Code::kNotFound, whole})).message, whole);
+}
+
+TEST(Wire, ARequestWithATextThatIsTooLongIsRefused) {
+  const auto with_path = [](std::size_t bytes) {
+    Request request;
+    request.file.path.assign(bytes, 'x');
+    return request;
+  };
+  must(check(with_path(PATH_MAX)));
+  EXPECT_EQ(code(check(with_path(PATH_MAX + 1))), Code::kInvalidArgument);
+  EXPECT_EQ(code(check(with_path(64 << 10))), Code::kInvalidArgument);
+  Request named;
+  named.options.type_name.assign((64 << 10) + 1, 'x');
+  EXPECT_EQ(code(check(named)), Code::kInvalidArgument);
 }
 
 /// Reads all of what a decoder accepted, so that a sanitizer sees what it may touch.
