@@ -157,7 +157,7 @@ asio::awaitable<Status> Connection::State::exchange_hellos(const Hello& mine) {
   if (error)
     co_return fail(Code::kUnavailable, address + " hung up in the hello: " + reason(error));
   std::vector<std::byte> scratch;
-  auto received = co_await read_frame(socket, scratch);
+  auto received = co_await read_frame(socket, scratch, NotingProgress{nullptr});
   if (!received) co_return fail(received.error().code, address + ": " + received.error().message);
   if (auto* refused = std::get_if<Reply>(&received->message))
     co_return fail(refused->code == Code::kOk ? Code::kProtocol : refused->code,
@@ -209,7 +209,8 @@ Result<std::shared_ptr<Connection>> Connection::connect(IoThread& io, const std:
 // ---- receiving ----
 
 asio::awaitable<Status> Connection::State::receive_reply(std::vector<std::byte>& scratch) {
-  auto received = co_await read_frame(socket, scratch);
+  const NotingProgress progress{&last_heard};
+  auto received = co_await read_frame(socket, scratch, progress);
   if (!received) co_return forward_error(std::move(received));
   last_heard = Clock::now();
   auto* reply = std::get_if<Reply>(&received->message);
@@ -234,7 +235,7 @@ asio::awaitable<Status> Connection::State::receive_reply(std::vector<std::byte>&
       co_return fail(Code::kProtocol, "the peer sent more than was asked for");
     }
     receiving = call;
-    auto read = co_await read_exactly(socket, into.first(received->payload_bytes));
+    auto read = co_await read_exactly(socket, into.first(received->payload_bytes), progress);
     receiving = nullptr;
     if (!read) {
       if (call) call->answer(tl::unexpected(read.error()));
@@ -273,6 +274,8 @@ asio::awaitable<void> Connection::State::receive() {
   end(status.error());
 }
 
+/// Only what comes counts. What goes would not tell that the peer lives: the system takes it for
+/// one that stands still; and while a payload goes slowly, the peer sends signs of life.
 asio::awaitable<void> Connection::State::keep_alive() {
   auto self = shared_from_this();
   const auto lease = std::chrono::milliseconds(std::clamp(peer.lease_ms, 300U, 3'600'000U));

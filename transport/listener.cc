@@ -3,6 +3,7 @@
 #include <atomic>
 #include <deque>
 #include <future>
+#include <optional>
 #include <set>
 
 #include <asio/co_spawn.hpp>
@@ -31,6 +32,8 @@ constexpr std::size_t kWorkers = 8;
 // What frees room or needs none does not wait for those that make some, but for a blob that is just
 // being moved, and for sets in parts, which come in order.
 constexpr std::size_t kPromptWorkers = 8;
+// For peers that are silent, and those that wait for a sign of life.
+constexpr auto kSweepEvery = std::chrono::seconds(1);
 
 Error socket_error(const HostPort& where, const asio::error_code& error) {
   const auto code = error == asio::error::address_in_use   ? Code::kExists
@@ -95,9 +98,12 @@ class Session : public std::enable_shared_from_this<Session> {
     const auto limit = handler_ ? Listener::kLease_ms : Listener::kHelloTimeout_ms;
     return at_work_ == 0 && now - last_heard_ > std::chrono::milliseconds(limit);
   }
-  /// With as many requests under way as may be, no ping is read and answered meanwhile.
-  void show_life() {
-    if (in_flight_ < Listener::kMaxInFlight || !outgoing_.empty()) return;
+  /// With as many requests under way as may be, or behind a payload that comes slowly, no ping is
+  /// read and answered meanwhile.
+  void show_life(Clock::time_point now) {
+    const bool full = in_flight_ >= Listener::kMaxInFlight;
+    const bool slow = payload_begun_ && now - *payload_begun_ > kSweepEvery;
+    if (!(full || slow) || !outgoing_.empty()) return;
     Reply nobodys;
     nobodys.id = kNoRequest;
     send({Outgoing(encode(nobodys), {}), nullptr});
@@ -129,6 +135,7 @@ class Session : public std::enable_shared_from_this<Session> {
   std::size_t at_work_ = 0;    // requests that are being handled
   std::size_t in_flight_ = 0;  // requests whose replies are not sent
   Clock::time_point last_heard_ = Clock::now();
+  std::optional<Clock::time_point> payload_begun_;  // of the request that is being received
   bool closed_ = false;
   bool last_words_ = false;  // nothing more is sent after what is queued
 };
@@ -136,8 +143,10 @@ class Session : public std::enable_shared_from_this<Session> {
 // ---- a session ----
 
 asio::awaitable<Status> Session::welcome() {
-  auto received = co_await read_frame(socket_, scratch_, kMaxHelloBytes);
+  // However slowly it comes, it has the time that a hello has.
+  auto received = co_await read_frame(socket_, scratch_, NotingProgress{nullptr}, kMaxHelloBytes);
   if (!received) co_return forward_error(std::move(received));
+  last_heard_ = Clock::now();
   auto* hello = std::get_if<Hello>(&received->message);
   if (!hello || received->payload_bytes != 0)
     co_return fail(Code::kProtocol, "a session starts with a hello");
@@ -152,14 +161,17 @@ asio::awaitable<Status> Session::welcome() {
 }
 
 asio::awaitable<Status> Session::receive_request() {
-  auto received = co_await read_frame(socket_, scratch_);
+  const NotingProgress progress{&last_heard_};
+  auto received = co_await read_frame(socket_, scratch_, progress);
   if (!received) co_return forward_error(std::move(received));
   last_heard_ = Clock::now();
   auto* message = std::get_if<Request>(&received->message);
   if (!message) co_return fail(Code::kProtocol, "only requests may follow the hello");
   auto request = std::make_shared<Request>(std::move(*message));
   request->payload.resize(received->payload_bytes);
-  if (auto read = co_await read_exactly(socket_, request->payload); !read) co_return read;
+  payload_begun_ = last_heard_;
+  if (auto read = co_await read_exactly(socket_, request->payload, progress); !read) co_return read;
+  payload_begun_.reset();
   last_heard_ = Clock::now();
   if (closed_) co_return fail(Code::kUnavailable, "the node is closing");
   dispatch(std::move(request));
@@ -257,11 +269,14 @@ void Session::finish() {
 }
 
 void Session::write_next() {
-  asio::async_write(socket_, outgoing_.front().frame.buffers(),
+  asio::async_write(socket_, outgoing_.front().frame.buffers(), NotingProgress{&last_heard_},
                     [self = shared_from_this()](const asio::error_code& error, std::size_t) {
-                      if (self->outgoing_.front().held) --self->in_flight_;
+                      // It reads its replies; of a sign of life only the system has taken note.
+                      if (self->outgoing_.front().held) {
+                        --self->in_flight_;
+                        self->last_heard_ = Clock::now();
+                      }
                       self->room_.cancel();
-                      self->last_heard_ = Clock::now();  // it reads
                       self->outgoing_.pop_front();
                       const bool over = self->last_words_ && self->outgoing_.empty();
                       if (error || self->closed_ || over) return self->finish();
@@ -292,7 +307,7 @@ asio::awaitable<void> Listener::State::drop_silent_peers() {
   auto self = shared_from_this();
   while (!closed) {
     asio::error_code cancelled;
-    sweep.expires_after(std::chrono::seconds(1));
+    sweep.expires_after(kSweepEvery);
     co_await sweep.async_wait(asio::redirect_error(asio::use_awaitable, cancelled));
     const auto now = Clock::now();
     for (const auto& session : sessions) {
@@ -301,7 +316,7 @@ asio::awaitable<void> Listener::State::drop_silent_peers() {
         continue;
       }
       try {
-        session->show_life();
+        session->show_life(now);
       } catch (const std::exception&) {  // out of memory; the next one may go
       }
     }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <span>
 #include <variant>
@@ -9,6 +10,7 @@
 
 #include <asio/awaitable.hpp>
 #include <asio/buffer.hpp>
+#include <asio/completion_condition.hpp>
 #include <asio/ip/tcp.hpp>
 #include <asio/read.hpp>
 #include <asio/redirect_error.hpp>
@@ -31,10 +33,21 @@ inline std::string reason(const asio::error_code& error) {
   return error.message();
 }
 
-inline asio::awaitable<Status> read_exactly(asio::ip::tcp::socket& socket,
-                                            std::span<std::byte> out) {
+/// Transfers all, as asio does without it, and notes when a part has moved: over a slow path one
+/// frame takes longer than a lease. What moves at once, in one part, is left to the caller.
+struct NotingProgress {
+  std::chrono::steady_clock::time_point* moved;  // null: nobody asks
+
+  std::size_t operator()(const asio::error_code& error, std::size_t bytes_so_far) const {
+    if (moved && !error && bytes_so_far > 0) *moved = std::chrono::steady_clock::now();
+    return asio::transfer_all()(error, bytes_so_far);
+  }
+};
+
+inline asio::awaitable<Status> read_exactly(asio::ip::tcp::socket& socket, std::span<std::byte> out,
+                                            NotingProgress progress) {
   asio::error_code error;
-  co_await asio::async_read(socket, asio::buffer(out.data(), out.size()),
+  co_await asio::async_read(socket, asio::buffer(out.data(), out.size()), progress,
                             asio::redirect_error(asio::use_awaitable, error));
   if (error) co_return fail(Code::kUnavailable, "the connection ended: " + reason(error));
   co_return Status{};
@@ -43,10 +56,10 @@ inline asio::awaitable<Status> read_exactly(asio::ip::tcp::socket& socket,
 /// `scratch` holds the message while it is decoded; reused from frame to frame, but given back
 /// after a large one.
 inline asio::awaitable<Result<Received>> read_frame(
-    asio::ip::tcp::socket& socket, std::vector<std::byte>& scratch,
+    asio::ip::tcp::socket& socket, std::vector<std::byte>& scratch, NotingProgress progress,
     std::uint32_t max_message_bytes = kMaxMessageBytes) {
   FrameHeaderBytes bytes;
-  if (auto read = co_await read_exactly(socket, bytes); !read)
+  if (auto read = co_await read_exactly(socket, bytes, progress); !read)
     co_return forward_error(std::move(read));
   auto header = decode_frame_header(bytes);
   if (!header) co_return forward_error(std::move(header));
@@ -54,7 +67,7 @@ inline asio::awaitable<Result<Received>> read_frame(
     co_return fail(Code::kProtocol, "the peer's message is larger than any that may come here");
   if (scratch.size() > kKeptScratchBytes) scratch = {};
   scratch.resize(header->message_bytes);
-  if (auto read = co_await read_exactly(socket, scratch); !read)
+  if (auto read = co_await read_exactly(socket, scratch, progress); !read)
     co_return forward_error(std::move(read));
   auto message = decode(scratch);
   if (!message) co_return forward_error(std::move(message));

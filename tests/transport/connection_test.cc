@@ -75,5 +75,43 @@ TEST(ConnectionTest, MemoryOfACallWhoseTimeIsOverIsNotWrittenLater) {
   }
 }
 
+/// The pings are its clock: with each of them it sends one byte of the first payload asked for.
+void serve_slowly(RawPeer& peer, std::uint32_t lease_ms) {
+  if (!test::receive(peer)) return;
+  Hello hello;
+  hello.lease_ms = lease_ms;
+  peer.send(test::frame(encode(hello)));
+  std::size_t left = 0;
+  while (const auto message = test::receive(peer)) {
+    const auto* request = std::get_if<Request>(&message->message);
+    if (!request) return;
+    if (request->op == Op::kRead) {
+      Reply reply;
+      reply.id = request->id;
+      left = request->length;
+      const auto frame = test::frame(encode(reply), Bytes(left));
+      peer.send(std::span(frame).first(frame.size() - left));
+    } else if (left > 0) {
+      peer.send(Bytes(1));
+      --left;
+    }
+  }
+}
+
+TEST(ConnectionTest, APayloadThatComesSlowlyIsNoSilence) {
+  constexpr std::uint32_t kLease_ms = 2400;
+  test::RawServer server([](RawPeer& peer) { serve_slowly(peer, kLease_ms); });
+  IoThread io;
+  const auto begin = Clock::now();
+  const auto connection = must(
+      Connection::connect(io, server.address(), Hello{}, Clock::now() + test::kPatience, nullptr));
+  Bytes into(5, std::byte{1});  // more pings than a lease has
+  must(connection->call({.op = Op::kRead, .length = into.size()}, begin + test::kPatience, {},
+                        into));
+  EXPECT_EQ(into, Bytes(into.size()));
+  EXPECT_GT(Clock::now() - begin, std::chrono::milliseconds(kLease_ms)) << "it was not slow";
+  EXPECT_TRUE(connection->alive());
+}
+
 }  // namespace
 }  // namespace mempool::transport

@@ -10,6 +10,7 @@
 #include <gmock/gmock.h>
 
 #include "frames.h"
+#include "support/bytes.h"
 #include "support/eventually.h"
 #include "support/files.h"
 #include "support/raw_peer.h"
@@ -97,6 +98,34 @@ TEST_F(ListenerTest, AClientWithAsManyRequestsAsMayBeHearsThatTheNodeLives) {
   service_.answer(Listener::kMaxInFlight);
   for (std::size_t answered = 0; answered < Listener::kMaxInFlight;)
     if (next_reply(busy) != kNoRequest) ++answered;
+}
+
+/// Behind it no ping would be read. The signs of life are the client's clock: it is busy with one
+/// payload for longer than a lease.
+TEST_F(ListenerTest, APayloadThatComesSlowlyIsNoSilence) {
+  constexpr std::size_t kSigns = 12;
+  const auto begin = Clock::now();
+  auto slow = client();
+  const auto frame =
+      test::frame(encode(Request{.id = 7, .op = Op::kTouch}), test::pattern(8 * kSigns));
+  const auto parts = std::span(frame).last(kSigns);
+  slow.send(std::span(frame).first(frame.size() - parts.size()));
+  for (std::size_t i = 0; i < kSigns; ++i) {
+    ASSERT_EQ(next_reply(slow), kNoRequest);
+    slow.send(parts.subspan(i, 1));
+  }
+  auto answered = kNoRequest;
+  while (answered == kNoRequest) answered = next_reply(slow);
+  EXPECT_EQ(answered, 7U);
+  EXPECT_GT(Clock::now() - begin, std::chrono::milliseconds(Listener::kLease_ms));
+}
+
+/// Whatever signs of life the system takes for it.
+TEST_F(ListenerTest, AClientThatStandsStillInAPayloadIsDropped) {
+  auto still = client();
+  const auto frame = test::frame(encode(Request{.id = 7, .op = Op::kTouch}), test::pattern(800));
+  still.send(std::span(frame).first(frame.size() - 1));
+  EXPECT_TRUE(still.ended());
 }
 
 TEST_F(ListenerTest, WhatNeedsNoRoomDoesNotWaitForWhatMakesSome) {
