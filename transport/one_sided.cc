@@ -24,7 +24,11 @@ VerifiedRead::VerifiedRead(Fabric& fabric, const RemoteBlob& blob, std::uint64_t
       into_(into),
       begin_(boot_time()),  // before the call that is accepted
       first_(whole() ? fabric.start(blob.header, into, 0, sizeof(BlobHeader) + bytes)
-                     : post_payload(0, std::min(kPartBytes, bytes))) {}
+                     : post_payload(0, bytes_at_once())) {}
+
+std::uint64_t VerifiedRead::bytes_at_once() const {
+  return std::min(kPartBytes, bytes_);
+}
 
 bool VerifiedRead::whole() const {
   return offset_ == 0 && bytes_ == blob_.expected.length && bytes_ <= kPartBytes;
@@ -44,7 +48,7 @@ PendingRead VerifiedRead::post_payload(std::uint64_t from, std::uint64_t bytes) 
 Status VerifiedRead::finish_payload(std::chrono::milliseconds timeout,
                                     const std::stop_token& ended) {
   auto status = first_.finish(timeout, ended);
-  for (auto done = std::min(kPartBytes, bytes_); status && done < bytes_;) {
+  for (auto done = bytes_at_once(); status && done < bytes_;) {
     const auto part = std::min(kPartBytes, bytes_ - done);
     status = post_payload(done, part).finish(timeout, ended);
     done += part;

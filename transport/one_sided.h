@@ -39,6 +39,8 @@ class VerifiedRead {
   /// Once. Accepted or Rejected; the bytes of a rejected read are undefined. `timeout` is for each
   /// part; Unavailable as soon as the owner is known to have `ended`.
   Result<Verdict> finish(std::chrono::milliseconds timeout, const std::stop_token& ended = {});
+  /// How many bytes `timeout` is for: all, or a part.
+  std::uint64_t bytes_at_once() const;
   /// Whether it was too slow for rule (i); after finish().
   bool late() const { return late_; }
 

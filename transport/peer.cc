@@ -99,8 +99,8 @@ Result<Peer::Outcome> Peer::finish(Read& read, std::chrono::milliseconds timeout
   }
   const auto code = verdict.error().code;
   if (code == Code::kUnavailable && alive()) routes_.failed(route, verdict.error());
-  // One that nobody had time for says nothing.
-  if (code == Code::kTimeout && timeout > timeout.zero()) routes_.timed_out(route, verdict.error());
+  if (code == Code::kTimeout)
+    routes_.timed_out(route, verdict.error(), timeout, read.read_.bytes_at_once());
   return forward_error(std::move(verdict));
 }
 

@@ -12,10 +12,19 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr int kTimeoutsToGiveUp = 3;
+// A path that works needs less, also where packets are lost and sent again, or the owner's machine
+// is busy; and a slow network has the time for its bytes. A caller that has no such patience must
+// not take the route away from everybody.
+constexpr std::chrono::milliseconds kFairTime = 1s;
+constexpr std::uint64_t kFairBytesPer_ms = 50'000;
 // Between the trials of a route that was given up: doubled each time.
 constexpr std::chrono::milliseconds kFirstPause = 1s;
 constexpr std::chrono::milliseconds kLongestPause = 5min;
 constexpr auto kNever = std::numeric_limits<std::chrono::steady_clock::rep>::max();
+
+bool is_fair(std::chrono::milliseconds timeout, std::uint64_t bytes) {
+  return timeout >= kFairTime + std::chrono::milliseconds(bytes / kFairBytesPer_ms);
+}
 
 }  // namespace
 
@@ -85,7 +94,9 @@ void Routes::worked(Route& route) {
   if (&route != current()) take_back(route);
 }
 
-void Routes::timed_out(Route& route, const Error& why) {
+void Routes::timed_out(Route& route, const Error& why, std::chrono::milliseconds timeout,
+                       std::uint64_t bytes) {
+  if (!is_fair(timeout, bytes)) return;
   // One read that stands still may be a peer that sleeps; several are a path that leads nowhere.
   if (++route.timeouts_in_a_row_ >= kTimeoutsToGiveUp) failed(route, why);
 }

@@ -1,14 +1,15 @@
 // Routes: the providers by which one peer's regions can be read, and which of them is in use.
 //
 // The first provider, best first, that both have and that opens is taken when the two meet. One
-// that fails, or that times out several times in a row, is given up for the next best. Now and then
-// a single read tries again one that was given up, and when it comes through that is in use again.
-// Every change is logged and counted. Thread safety: every call from any thread. `fabrics` and
-// `offers` outlive the routes.
+// that fails, or that times out several times in a row where it had a fair time, is given up for
+// the next best. Now and then a single read tries again one that was given up, and when it comes
+// through that is in use again. Every change is logged and counted. Thread safety: every call from
+// any thread. `fabrics` and `offers` outlive the routes.
 #pragma once
 
 #include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -43,7 +44,9 @@ class Routes {
 
   /// How a read over a chosen one went.
   void worked(Route& route);
-  void timed_out(Route& route, const Error& why);
+  /// After how long, and for how many bytes: only one that had a fair time counts.
+  void timed_out(Route& route, const Error& why, std::chrono::milliseconds timeout,
+                 std::uint64_t bytes);
   void failed(Route& route, const Error& why);
 
  private:
