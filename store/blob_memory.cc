@@ -101,7 +101,6 @@ void Store::State::place(Entry& entry, const std::byte* data, std::uint32_t wher
   entry.flags |= where;
   table.push_most_recent(entry);
   ++blobs_in_memory;
-  if (where == Entry::kMapped) ++blobs_mapped;
 }
 
 void Store::State::drop_memory(Entry& entry, Mappings& mappings) {
@@ -120,7 +119,7 @@ void Store::State::free_payload(Entry& entry, Mappings& mappings) {
     retire(memory_of(entry), entry.length);
   } else {
     mappings.push_back(std::move(entry.cold->mapping));
-    --blobs_mapped;
+    mapped.erase(entry.cold->in_mapped);
   }
   payload_bytes -= entry.length;
 }

@@ -15,6 +15,7 @@
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <list>
 #include <memory>
 #include <string>
 
@@ -45,6 +46,7 @@ struct ColdPart {
   std::string type_name;
   std::shared_ptr<DiskFile> file;
   std::shared_ptr<const DiskMapping> mapping;
+  std::list<struct Entry*>::iterator in_mapped;  // place in the list of those with a mapping
   std::shared_ptr<Transition> transition;
   std::uint32_t reads_from_file = 0;  // by peers, since the blob left the arena
 };

@@ -1,7 +1,6 @@
 // Moves between memory and disk. One thread at a time moves a blob: it opens a transition, does the
 // I/O without the table lock, and closes it with a result that those who wait for the same get too.
 #include <cstring>
-#include <exception>
 #include <utility>
 
 #include "store/store_state.h"
@@ -11,16 +10,6 @@ namespace {
 
 void release_mapping(void* owner, void*) noexcept {
   delete static_cast<Mapping*>(owner);
-}
-
-/// Who does I/O inside a transition closes it: being out of memory is an error of that I/O.
-template <class Io>
-auto without_throwing(Io io) -> decltype(io()) {
-  try {
-    return io();
-  } catch (const std::exception&) {
-    return fail(Code::kLimit, "out of memory");  // short enough to need none
-  }
 }
 
 }  // namespace
@@ -75,32 +64,37 @@ Result<Mapping> Store::State::map_file(Entry& entry) {
 }
 
 // The system lets a process have so many mappings and no more, whatever their size. One that is
-// kept takes the place of the one that the policy would evict first, among those that stand there;
-// false: none of them can go.
+// kept takes the place of the one that was mapped first; false: those are all looked at.
 bool Store::State::make_mapping_room(Mappings& mappings) {
-  constexpr int kLookedAt = 256;
-  if (blobs_mapped < max_mapped) return true;
-  Entry* entry = first_victim();
-  for (int i = 0; entry != nullptr && i < kLookedAt; ++i, entry = next_victim(*entry)) {
-    if (entry->in_arena() || !evictable(*entry)) continue;
-    evict(*entry, mappings);
-    return true;
+  constexpr int kLookedAt = 16;
+  if (mapped.size() < max_mapped) return true;
+  for (int i = 0; i < kLookedAt; ++i) {
+    Entry* const first = mapped.front();
+    if (evictable(*first)) {
+      evict(*first, mappings);
+      return true;
+    }
+    mapped.splice(mapped.end(), mapped, mapped.begin());
   }
   return false;
 }
 
 // Without room in memory the blob is shown all the same, from a mapping that is not kept.
 Result<View> Store::State::map_and_pin(Entry& entry, Lock& lock) {
-  const auto transition = open_transition(entry, Transition::Kind::kMap);
   Mappings gone;
   const bool may_keep = make_mapping_room(gone);
+  const auto transition = open_transition(entry, Transition::Kind::kMap);
   lock.unlock();
   gone.clear();
-  auto mapping = without_throwing([&] { return map_file(entry); });
+  std::list<Entry*> listed;
+  auto mapping = without_throwing([&] {
+    listed.push_back(&entry);
+    return map_file(entry);
+  });
   const bool kept = mapping && may_keep && without_throwing([&] { return reserve(entry.length); });
   lock.lock();
   if (!mapping) {
-    close_transition(entry, tl::unexpected<Error>(mapping.error()));
+    close_transition(entry, outcome(mapping));
     return forward_error(std::move(mapping));
   }
   if (!kept) {
@@ -110,6 +104,8 @@ Result<View> Store::State::map_and_pin(Entry& entry, Lock& lock) {
   }
   place(entry, (*mapping)->payload().data(), Entry::kMapped);
   entry.cold->mapping = std::move(*mapping);
+  entry.cold->in_mapped = listed.begin();
+  mapped.splice(mapped.end(), listed);
   close_transition(entry, {});
   return pin(entry);
 }
@@ -197,7 +193,7 @@ Status Store::State::write(Entry& entry, Lock& lock) {
   auto file = without_throwing([&] { return write_file(entry, retain); });
   lock.lock();
   if (!file) {
-    close_transition(entry, tl::unexpected<Error>(file.error()));
+    close_transition(entry, outcome(file));
     return forward_error(std::move(file));
   }
   attach_file(entry, std::move(*file));
@@ -259,10 +255,10 @@ Status Store::State::load_mapped(Entry& entry, Lock& lock) {
     mapping = std::move(entry.cold->mapping);
     entry.data = memory + sizeof(BlobHeader);
     entry.flags = (entry.flags & ~Entry::kMapped) | Entry::kInArena;
-    --blobs_mapped;
+    mapped.erase(entry.cold->in_mapped);
     table.touch(entry);
   }
-  close_transition(entry, result);
+  close_transition(entry, outcome(result));
   lock.unlock();
   return result;
 }
@@ -278,7 +274,7 @@ Status Store::State::load_file(Entry& entry, Lock& lock) {
     publish_header(memory, object, entry.length, new_generation());
     place(entry, memory + sizeof(BlobHeader), Entry::kInArena);
   }
-  close_transition(entry, result);
+  close_transition(entry, outcome(result));
   return result;
 }
 

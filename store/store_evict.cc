@@ -135,14 +135,14 @@ void Store::State::remove_spare_files(const std::vector<std::uint64_t>& spare) {
     Lock lock(mutex);
     Entry* entry = table.find(object);
     if (entry == nullptr || (entry->flags & Entry::kSpareFile) == 0 || entry->moving()) continue;
+    // As a transition: nobody writes a new file of that name before the old one has gone.
+    open_transition(*entry, Transition::Kind::kWrite);
     entry->flags &= ~Entry::kSpareFile;
     const auto file = std::move(entry->cold->file);
     --blobs_on_disk;
     spilled_bytes -= entry->length;
-    // As a transition: nobody writes a new file of that name before the old one has gone.
-    const auto transition = open_transition(*entry, Transition::Kind::kWrite);
     lock.unlock();
-    const auto removed = file->remove();
+    const auto removed = without_throwing([&] { return file->remove(); });
     lock.lock();
     if (!removed) {  // still a clean copy
       attach_file(*entry, file);

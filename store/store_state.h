@@ -15,6 +15,8 @@
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
+#include <list>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -75,6 +77,25 @@ void open_header(std::byte* memory) noexcept;
 void publish_header(std::byte* memory, std::uint64_t object, std::uint64_t length,
                     std::uint64_t generation) noexcept;
 std::uint64_t generation_of(const std::byte* memory) noexcept;
+
+/// Who does I/O inside a transition closes it: being out of memory is an error of that I/O.
+template <class Io>
+auto without_throwing(Io io) -> decltype(io()) {
+  try {
+    return io();
+  } catch (const std::exception&) {
+    return fail(Code::kLimit, "out of memory");  // short enough to need none
+  }
+}
+
+/// Whether it went well; without memory to say why it did not, that.
+template <class T>
+Status outcome(const Result<T>& result) {
+  return without_throwing([&]() -> Status {
+    if (result) return {};
+    return tl::unexpected<Error>(result.error());
+  });
+}
 
 struct Store::State {
   // What an attempt to make room came to. kReserved: the length is counted and the caller's.
@@ -199,7 +220,7 @@ struct Store::State {
   std::uint64_t blobs = 0;
   std::uint64_t blobs_in_memory = 0;
   std::uint64_t blobs_on_disk = 0;
-  std::uint64_t blobs_mapped = 0;  // few threads at a time may pass max_mapped, by one each
+  std::list<Entry*> mapped;  // first mapped first; threads may pass max_mapped, by one each
   std::uint64_t misses = 0;
   std::uint64_t spilled_bytes = 0;
   std::uint64_t evictions = 0;

@@ -66,6 +66,7 @@ class TestFile final : public DiskFile {
   }
 
   Status remove() override {
+    if (control_->removes_throw) throw std::bad_alloc();
     if (control_->fail_removes) return fail(Code::kIo, ref_.path + " cannot be removed");
     if (std::filesystem::remove(ref_.path) && counted_) control_->used -= file_bytes();
     return {};

@@ -48,6 +48,7 @@ struct DiskControl {
   std::atomic<int> writes_until_failure{-1};  // 0: the next append fails; negative: never
   std::atomic<bool> fail_maps{false};
   std::atomic<bool> fail_removes{false};
+  std::atomic<bool> removes_throw{false};
   std::atomic<bool> out_of_memory{false};  // whatever needs some throws
   std::function<void()> on_file_drop;      // when a DiskFile goes
   std::function<void()> on_end;            // when the disk goes
