@@ -458,6 +458,7 @@ bool OpenFabric::post(Flight& flight) {
 PendingRead OpenFabric::start(const RemoteRange& from, const Buffer& into, std::size_t at,
                               std::size_t bytes) {
   Flight* flight = take_flight(into);
+  PendingRead read(*this, flight);  // left also when there is no memory for an error's text
   flight->from = from;
   flight->at = at;
   flight->bytes = bytes;
@@ -469,7 +470,7 @@ PendingRead OpenFabric::start(const RemoteRange& from, const Buffer& into, std::
   } else {
     flight->refused = std::move(descriptor.error().message);
   }
-  return PendingRead(*this, flight);
+  return read;
 }
 
 /// Nothing of it is in flight, and nothing more will be.
@@ -496,8 +497,9 @@ Status OpenFabric::await_end(Flight* flight, Clock::duration timeout,
 }
 
 Status OpenFabric::finish(Flight* flight, Clock::duration timeout, const std::stop_token& ended) {
+  const PendingRead left_at_the_end(*this, flight);
   // One that ends at the first look needs no clock.
-  if (!is_over(*flight)) poll_once();
+  if (provider_.spin_us > 0 && !is_over(*flight)) poll_once();
   Status ending;
   if (!is_over(*flight)) ending = await_end(flight, timeout, ended);
   if (ending && !flight->refused.empty()) {
@@ -507,7 +509,6 @@ Status OpenFabric::finish(Flight* flight, Clock::duration timeout, const std::st
     ending = fail(Code::kUnavailable,
                   "a read over " + std::string(provider_.name) + " failed: " + fi_strerror(error));
   }
-  leave(flight);
   return ending;
 }
 

@@ -3,7 +3,6 @@
 #include <atomic>
 #include <deque>
 #include <future>
-#include <optional>
 #include <set>
 
 #include <asio/co_spawn.hpp>
@@ -98,12 +97,11 @@ class Session : public std::enable_shared_from_this<Session> {
     const auto limit = handler_ ? Listener::kLease_ms : Listener::kHelloTimeout_ms;
     return at_work_ == 0 && now - last_heard_ > std::chrono::milliseconds(limit);
   }
-  /// With as many requests under way as may be, or behind a payload that comes slowly, no ping is
+  /// With as many requests under way as may be, or behind payloads that come slowly, no ping is
   /// read and answered meanwhile.
-  void show_life(Clock::time_point now) {
-    const bool full = in_flight_ >= Listener::kMaxInFlight;
-    const bool slow = payload_begun_ && now - *payload_begun_ > kSweepEvery;
-    if (!(full || slow) || !outgoing_.empty()) return;
+  void show_life() {
+    const bool unheard = in_flight_ >= Listener::kMaxInFlight || receives_payload_;
+    if (!unheard || !outgoing_.empty()) return;
     Reply nobodys;
     nobodys.id = kNoRequest;
     send({Outgoing(encode(nobodys), {}), nullptr});
@@ -135,7 +133,7 @@ class Session : public std::enable_shared_from_this<Session> {
   std::size_t at_work_ = 0;    // requests that are being handled
   std::size_t in_flight_ = 0;  // requests whose replies are not sent
   Clock::time_point last_heard_ = Clock::now();
-  std::optional<Clock::time_point> payload_begun_;  // of the request that is being received
+  bool receives_payload_ = false;
   bool closed_ = false;
   bool last_words_ = false;  // nothing more is sent after what is queued
 };
@@ -169,9 +167,9 @@ asio::awaitable<Status> Session::receive_request() {
   if (!message) co_return fail(Code::kProtocol, "only requests may follow the hello");
   auto request = std::make_shared<Request>(std::move(*message));
   request->payload.resize(received->payload_bytes);
-  payload_begun_ = last_heard_;
+  receives_payload_ = true;
   if (auto read = co_await read_exactly(socket_, request->payload, progress); !read) co_return read;
-  payload_begun_.reset();
+  receives_payload_ = false;
   last_heard_ = Clock::now();
   if (closed_) co_return fail(Code::kUnavailable, "the node is closing");
   dispatch(std::move(request));
@@ -316,7 +314,7 @@ asio::awaitable<void> Listener::State::drop_silent_peers() {
         continue;
       }
       try {
-        session->show_life(now);
+        session->show_life();
       } catch (const std::exception&) {  // out of memory; the next one may go
       }
     }

@@ -2,8 +2,8 @@
 //
 // Bounds: at most kMaxSessions sessions, kMaxInFlight requests of one session that are not answered
 // (then its socket is not read), frames as frame.h limits them; a peer that does not say hello in
-// kHelloTimeout_ms, or of which nothing comes or goes for a whole lease while nothing is at work
-// for it, is dropped. Blocking requests run on a few workers.
+// kHelloTimeout_ms, or that neither sends nor takes anything for a whole lease while nothing is at
+// work for it, is dropped. Blocking requests run on a few workers.
 //
 // Thread safety: the counters from any thread; the rest from the owner's.
 #pragma once

@@ -17,14 +17,12 @@ constexpr int kTimeoutsToGiveUp = 3;
 // not take the route away from everybody.
 constexpr std::chrono::milliseconds kFairTime = 1s;
 constexpr std::uint64_t kFairBytesPer_ms = 50'000;
+// But where nobody has more, a path over which nothing has come for so long leads nowhere.
+constexpr std::chrono::milliseconds kFairForAll = 5s;
 // Between the trials of a route that was given up: doubled each time.
 constexpr std::chrono::milliseconds kFirstPause = 1s;
 constexpr std::chrono::milliseconds kLongestPause = 5min;
 constexpr auto kNever = std::numeric_limits<std::chrono::steady_clock::rep>::max();
-
-bool is_fair(std::chrono::milliseconds timeout, std::uint64_t bytes) {
-  return timeout >= kFairTime + std::chrono::milliseconds(bytes / kFairBytesPer_ms);
-}
 
 }  // namespace
 
@@ -91,12 +89,13 @@ std::string_view Routes::name_of_current() const {
 
 void Routes::worked(Route& route) {
   route.timeouts_in_a_row_.store(0, std::memory_order_relaxed);
+  route.stands_still_since_.store(0, std::memory_order_relaxed);
   if (&route != current()) take_back(route);
 }
 
 void Routes::timed_out(Route& route, const Error& why, std::chrono::milliseconds timeout,
                        std::uint64_t bytes) {
-  if (!is_fair(timeout, bytes)) return;
+  if (!route.had_time(timeout, bytes)) return;
   // One read that stands still may be a peer that sleeps; several are a path that leads nowhere.
   if (++route.timeouts_in_a_row_ >= kTimeoutsToGiveUp) failed(route, why);
 }
@@ -121,6 +120,14 @@ void Routes::take_back(Route& route) {
   route.given_up_ = false;
   if (use_best()) log().warn("{} to {} works again", route.provider().name, host_);
   plan_trial();
+}
+
+bool Routes::Route::had_time(std::chrono::milliseconds timeout, std::uint64_t bytes) {
+  if (timeout >= kFairTime + std::chrono::milliseconds(bytes / kFairBytesPer_ms)) return true;
+  const auto now = Clock::now().time_since_epoch();
+  Clock::rep since = 0;
+  if (stands_still_since_.compare_exchange_strong(since, now.count())) return false;
+  return timeout > timeout.zero() && now - Clock::duration(since) >= kFairForAll;
 }
 
 // ---- trials ----

@@ -44,7 +44,8 @@ class Routes {
 
   /// How a read over a chosen one went.
   void worked(Route& route);
-  /// After how long, and for how many bytes: only one that had a fair time counts.
+  /// After how long, and for how many bytes: one that had little time says nothing of the route
+  /// while others come through.
   void timed_out(Route& route, const Error& why, std::chrono::milliseconds timeout,
                  std::uint64_t bytes);
   void failed(Route& route, const Error& why);
@@ -85,8 +86,11 @@ class Routes::Route {
  private:
   friend class Routes;
   void try_later();
+  /// Whether a read's timeout says something of the route.
+  bool had_time(std::chrono::milliseconds timeout, std::uint64_t bytes);
 
   std::atomic<int> timeouts_in_a_row_{0};
+  std::atomic<Clock::rep> stands_still_since_{0};  // ticks; a timeout after which no read worked
   // Of the routes' mutex:
   bool given_up_ = false;
   Clock::time_point again_at_{};
