@@ -75,9 +75,9 @@ class Reader {
     const auto length = chosen.handed.ref.length;
     const auto way = random_.below(16);
     const GetOptions options{.timeout_ms = kTimeout_ms, .touch = random_.one_in(2)};
-    if (way < 6) return saw(pool_.poolget(chosen.handed.ref, options), chosen);
-    if (way == 6) return start(chosen, options);
-    if (way == 7) return get_many(options);
+    if (way < 3) return saw(pool_.poolget(chosen.handed.ref, options), chosen);
+    if (way == 3) return start(chosen, options);
+    if (way < 8) return get_many(options);
     if (way < 10) return get_into_buffer(chosen, options);
     if (way < 14) return copy(chosen, 0, length, part_.copies, options);
     const auto begin = random_.below(length + 1);
