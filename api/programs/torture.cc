@@ -156,6 +156,7 @@ int play(const Role& role) {
 int torture_all(const programs::Configuration& configuration, const Options& options,
                 bool as_json) {
   for (const int number : {SIGINT, SIGTERM}) std::signal(number, [](int) { torture::interrupt(); });
+  transport::log().set_level(spdlog::level::info);
   const auto say = [as_json](const std::string& text) {
     return as_json ? Status() : programs::print(text);
   };

@@ -134,6 +134,10 @@ struct alignas(64) ReaderPart {
   Refusals refusals;
   std::atomic<std::uint64_t> reading_bytes{0};  // of the read that is under way
   Text<192> first_wrong;
+
+  std::uint64_t accepted() const {
+    return views.get() + buffers.get() + copies.get() + parts.get();
+  }
 };
 
 struct Board {

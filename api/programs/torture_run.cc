@@ -19,6 +19,7 @@
 #include "api/programs/torture_process.h"
 #include "api/programs/torture_roles.h"
 #include "transport/address.h"
+#include "transport/log.h"
 #include "transport/provider.h"
 
 namespace mempool::torture {
@@ -32,6 +33,7 @@ constexpr auto kEndLimit = 30s;
 constexpr auto kLeastWait = 2000ms;
 constexpr auto kTick = 2ms;
 constexpr auto kLongPause = 12'000ms;  // longer than a session's lease
+constexpr auto kProgressEvery = 60s;
 
 volatile std::sig_atomic_t was_interrupted = 0;
 
@@ -99,6 +101,8 @@ class Run {
   std::vector<std::string> owner_command(const Actor& actor) const;
   std::vector<std::string> role_command(const char* role, const Actor& actor) const;
   bool over();
+  std::uint64_t accepted() const;
+  void tell_progress(Clock::time_point now, Clock::time_point until);
   void resume_those_whose_time_has_come(Clock::time_point now);
   void inject(Clock::time_point now);
   void pause(Actor& actor);
@@ -122,6 +126,7 @@ class Run {
   std::vector<Actor> actors_;  // owners first, which end last
   Clock::time_point next_pause_;
   Clock::time_point next_kill_;
+  Clock::time_point next_progress_;
 };
 
 Result<Report> Run::go() {
@@ -130,10 +135,12 @@ Result<Report> Run::go() {
   const auto until = begin + std::chrono::seconds(options_.seconds);
   next_pause_ = next_after(begin, options_.pause_every_ms);
   next_kill_ = next_after(begin, kill_every_ms());
+  next_progress_ = begin + kProgressEvery;
   for (auto now = begin; now < until && !over(); now = Clock::now()) {
     std::this_thread::sleep_for(kTick);
     resume_those_whose_time_has_come(now);
     inject(now);
+    if (now >= next_progress_) tell_progress(now, until);
   }
   report_.seconds = std::chrono::duration<double>(Clock::now() - begin).count();
   end();
@@ -239,6 +246,20 @@ std::vector<std::string> Run::role_command(const char* role, const Actor& actor)
 }
 
 // ---- while it runs ----
+
+std::uint64_t Run::accepted() const {
+  std::uint64_t all = 0;
+  for (const auto& reader : board_->readers)
+    for (const auto& thread : reader) all += thread.accepted();
+  return all;
+}
+
+void Run::tell_progress(Clock::time_point now, Clock::time_point until) {
+  next_progress_ += kProgressEvery;
+  const auto left = std::chrono::ceil<std::chrono::seconds>(until - now);
+  transport::log().info("path {}: {} reads accepted, {} s left", report_.path, accepted(),
+                        left.count());
+}
 
 void Run::resume_those_whose_time_has_come(Clock::time_point now) {
   for (auto& actor : actors_) {
