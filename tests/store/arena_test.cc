@@ -40,11 +40,15 @@ class ArenaTest : public ::testing::TestWithParam<const char*> {
 
   std::vector<std::byte*> fill(std::size_t bytes) {
     std::vector<std::byte*> all;
+    bool all_inside = true;
+    std::uintptr_t low_bits = 0;
     while (std::byte* memory = arena_->allocate(bytes)) {
-      EXPECT_TRUE(inside(memory, bytes));
-      EXPECT_EQ(reinterpret_cast<std::uintptr_t>(memory) % 64, 0U);
+      all_inside = all_inside && inside(memory, bytes);
+      low_bits |= reinterpret_cast<std::uintptr_t>(memory) % 64;
       all.push_back(memory);
     }
+    EXPECT_TRUE(all_inside);
+    EXPECT_EQ(low_bits, 0U);
     return all;
   }
 

@@ -186,7 +186,7 @@ TEST_F(StoreTest, C50_RetainKeepsTheFileOfADeletedBlob) {
 
 TEST_F(StoreTest, C54_AnAdoptedFileIsReadByTheFirstGetAndStays) {
   open(20);
-  auto placed = store_->adopt(make_test_file(disk_, "mine", bytes_of(15, 7)), {});
+  auto placed = store_->adopt(make_test_file(disk_, "mine", pattern(15, 7)), {});
   ASSERT_TRUE(placed);
   EXPECT_EQ(placed->hint.generation, 0U);
   EXPECT_EQ(disk_->mapped + disk_->read, 0);
@@ -318,7 +318,7 @@ TEST_F(StoreTest, AReleasedBlobThatIsPinnedGoesWithItsLastView) {
   EXPECT_EQ(store_->order(), (Objects{a, b}));
   first.reset();
   EXPECT_TRUE(in_memory(b));
-  EXPECT_TRUE(same(second, bytes_of(10, 2)));
+  EXPECT_TRUE(same(second, pattern(10, 2)));
   second.reset();
   EXPECT_FALSE(in_memory(b));
   EXPECT_EQ(store_->stats().payload_bytes, 10U);
@@ -405,7 +405,7 @@ TEST_F(StoreTest, ADeletedMappedBlobLivesOnInItsView) {
   View view = get(a);
   ASSERT_TRUE(store_->remove(a));
   EXPECT_EQ(disk_->files(), 0U);
-  EXPECT_TRUE(same(view, bytes_of(10, 1)));
+  EXPECT_TRUE(same(view, pattern(10, 1)));
   view.reset();
   expect_nothing_left();
 }

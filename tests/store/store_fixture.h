@@ -2,31 +2,24 @@
 // seed.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include <gtest/gtest.h>
 
 #include "store/store.h"
+#include "support/bytes.h"
 #include "test_disk.h"
 
 namespace mempool::store::testing {
 
-inline std::vector<std::byte> bytes_of(std::size_t length, std::uint64_t seed) {
-  std::vector<std::byte> bytes(length);
-  std::uint64_t state = seed * 0x9E3779B97F4A7C15ULL + 1;
-  for (std::byte& byte : bytes) {
-    state = state * 6364136223846793005ULL + 1442695040888963407ULL;
-    byte = static_cast<std::byte>(state >> 56);
-  }
-  return bytes;
-}
+using test::pattern;
 
-inline bool same(const View& view, const std::vector<std::byte>& bytes) {
-  return std::equal(view.bytes().begin(), view.bytes().end(), bytes.begin(), bytes.end());
+inline bool same(const View& view, std::span<const std::byte> bytes) {
+  return test::same(view.bytes(), bytes);
 }
 
 class StoreTest : public ::testing::Test {
@@ -47,13 +40,13 @@ class StoreTest : public ::testing::Test {
   }
 
   std::uint64_t set(std::size_t length, std::uint64_t seed, const BlobOptions& options = {}) {
-    auto placed = store_->set(bytes_of(length, seed), options);
+    auto placed = store_->set(pattern(length, seed), options);
     EXPECT_TRUE(placed) << placed.error().to_string();
     return placed ? placed->object : 0;
   }
 
   Code code_of_set(std::size_t length, const BlobOptions& options = {}) {
-    auto placed = store_->set(bytes_of(length, 0), options);
+    auto placed = store_->set(pattern(length, 0), options);
     return placed ? Code::kOk : placed.error().code;
   }
 
@@ -69,7 +62,7 @@ class StoreTest : public ::testing::Test {
   }
 
   bool holds(std::uint64_t object, std::size_t length, std::uint64_t seed) {
-    return same(get(object), bytes_of(length, seed));
+    return same(get(object), pattern(length, seed));
   }
 
   bool in_memory(std::uint64_t object) { return store_->inspect(object).value().in_memory; }

@@ -1,4 +1,5 @@
 // The memory limit, the order of use and what leaves memory, at the level of the store.
+#include <algorithm>
 #include <atomic>
 #include <fstream>
 #include <numeric>
@@ -192,7 +193,7 @@ TEST_F(StoreTest, C76_PinnedIsNeverEvictedTheNextOnesAre) {
   EXPECT_EQ(store_->plan_eviction(10), (Objects{b}));
   const auto d = set(10, 4);
   EXPECT_EQ(store_->order(), (Objects{d, c, a}));
-  EXPECT_TRUE(same(pinned, bytes_of(10, 1)));
+  EXPECT_TRUE(same(pinned, pattern(10, 1)));
   pinned.reset();
   EXPECT_EQ(store_->plan_eviction(10), (Objects{a}));
 }
@@ -239,7 +240,7 @@ TEST_F(StoreTest, AVictimPinnedDuringItsWriteStaysAndAnotherIsTaken) {
   EXPECT_TRUE(on_disk(a));
   EXPECT_FALSE(in_memory(b));
   EXPECT_EQ(disk_->created, 2);
-  EXPECT_TRUE(same(pinned, bytes_of(10, 1)));
+  EXPECT_TRUE(same(pinned, pattern(10, 1)));
 }
 
 TEST_F(StoreTest, C87_EvictableOrder) {
@@ -287,14 +288,14 @@ TEST_F(StoreTest, C9_ADroppedDraftLeavesNothing) {
     auto draft = store_->begin(15, {});
     ASSERT_TRUE(draft);
     EXPECT_EQ(store_->stats().payload_bytes, 15U);
-    ASSERT_TRUE(draft->append(bytes_of(5, 1)));
+    ASSERT_TRUE(draft->append(pattern(5, 1)));
     EXPECT_EQ(draft->commit().error().code, Code::kInvalidArgument);
-    EXPECT_EQ(draft->append(bytes_of(11, 1)).error().code, Code::kInvalidArgument);
+    EXPECT_EQ(draft->append(pattern(11, 1)).error().code, Code::kInvalidArgument);
   }
   {
     auto draft = store_->begin(100, {});
     ASSERT_TRUE(draft);
-    ASSERT_TRUE(draft->append(bytes_of(50, 1)));
+    ASSERT_TRUE(draft->append(pattern(50, 1)));
     EXPECT_NE(disk_->used, 0U);
   }
   expect_nothing_left();
@@ -309,7 +310,7 @@ TEST_F(StoreTest, C9_AFailedSetStraightToDiskLeavesNothing) {
 
 TEST_F(StoreTest, ADraftIsWrittenInPieces) {
   open(100);
-  const auto bytes = bytes_of(60, 5);
+  const auto bytes = pattern(60, 5);
   const std::span<const std::byte> all(bytes);
   auto draft = store_->begin(60, {});
   ASSERT_TRUE(draft);
@@ -359,7 +360,7 @@ TEST_F(StoreTest, ADeletedBlobLivesOnInItsView) {
   EXPECT_EQ(code_of_get(a), Code::kNotFound);
   EXPECT_EQ(store_->stats().payload_bytes, 20U);  // memory that is shown is memory in use
   set(20, 2);                                     // goes to disk: nothing may go for it
-  EXPECT_TRUE(same(view, bytes_of(20, 1)));
+  EXPECT_TRUE(same(view, pattern(20, 1)));
   view.reset();
   EXPECT_EQ(store_->stats().payload_bytes, 0U);
 }
@@ -371,9 +372,9 @@ TEST_F(StoreTest, ViewsMayOutliveTheStore) {
   ASSERT_TRUE(store_->write_to_disk(b, true));
   View mapped = get(b);
   store_.reset();
-  EXPECT_TRUE(same(in_arena, bytes_of(20, 1)));
+  EXPECT_TRUE(same(in_arena, pattern(20, 1)));
   in_arena.reset();
-  EXPECT_TRUE(same(mapped, bytes_of(10, 2)));
+  EXPECT_TRUE(same(mapped, pattern(10, 2)));
 }
 
 /// Whether a thread of this process waits in the kernel.
@@ -389,7 +390,7 @@ TEST_F(StoreTest, AViewThatEndsWithTheStoreTakesNothingFromOtherViews) {
   open(1 << 20);
   // In the first slot: dropped under the table lock when the store ends, before the others are
   // looked at.
-  ASSERT_TRUE(store_->adopt(make_test_file(disk_, "first", bytes_of(1, 0)), {}));
+  ASSERT_TRUE(store_->adopt(make_test_file(disk_, "first", pattern(1, 0)), {}));
   const auto a = set(1000, 1);
   View ending = get(a);
   View kept = get(set(1000, 2));
@@ -406,7 +407,7 @@ TEST_F(StoreTest, AViewThatEndsWithTheStoreTakesNothingFromOtherViews) {
   };
   store_.reset();
   other.join();
-  EXPECT_TRUE(same(kept, bytes_of(1000, 2)));
+  EXPECT_TRUE(same(kept, pattern(1000, 2)));
 }
 
 TEST_F(StoreTest, TheDiskEndsOutsideOfTheTableLock) {
@@ -426,7 +427,7 @@ TEST_F(StoreTest, TheDiskEndsOutsideOfTheTableLock) {
   };
   store_.reset();
   other.join();
-  EXPECT_TRUE(same(kept, bytes_of(1000, 2)));
+  EXPECT_TRUE(same(kept, pattern(1000, 2)));
 }
 
 TEST_F(StoreTest, AForkedChildMayDropItsParentsViews) {
@@ -449,9 +450,9 @@ TEST_F(StoreTest, AForkedChildMayDropItsParentsViews) {
     ::_exit(0);
   };
   EXPECT_EXIT(drop_all_and_exit(), ::testing::ExitedWithCode(0), "");
-  EXPECT_TRUE(same(deleted, bytes_of(1000, 1)));
-  EXPECT_TRUE(same(moved, bytes_of(1000, 2)));
-  EXPECT_TRUE(same(mapped, bytes_of(1000, 3)));
+  EXPECT_TRUE(same(deleted, pattern(1000, 1)));
+  EXPECT_TRUE(same(moved, pattern(1000, 2)));
+  EXPECT_TRUE(same(mapped, pattern(1000, 3)));
 }
 
 TEST_F(StoreTest, ABlobOfTheWholeLimitFits) {

@@ -1,5 +1,6 @@
 // Memory that readers in other processes look at in place: not used again while they do, whatever
 // else they claim.
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <ctime>
@@ -134,7 +135,7 @@ class RemotePinsTest : public StoreTest {
     open(options);
   }
   Placed place(std::size_t length, std::uint64_t seed, const BlobOptions& options = {}) {
-    auto placed = store_->set(bytes_of(length, seed), options);
+    auto placed = store_->set(pattern(length, seed), options);
     EXPECT_TRUE(placed) << placed.error().to_string();
     return placed ? *placed : Placed{};
   }
@@ -149,7 +150,7 @@ class RemotePinsTest : public StoreTest {
   bool shows(const Placed& placed, std::size_t length, std::uint64_t seed) {
     const auto bytes =
         store_->regions()[0].bytes().subspan(placed.hint.offset + sizeof(BlobHeader), length);
-    const auto expected = bytes_of(length, seed);
+    const auto expected = pattern(length, seed);
     return std::equal(bytes.begin(), bytes.end(), expected.begin());
   }
   std::uint64_t quarantined() { return store_->stats().quarantined_bytes; }
@@ -269,7 +270,7 @@ TEST_F(RemotePinsTest, WhoWaitsBesideReadersDoesNotSpin) {
   ASSERT_TRUE(store_->remove(a.object));
   const Placed b = place_any(std::vector<std::byte>(40 * kMiB));
   ASSERT_TRUE(store_->remove(b.object));
-  const auto bytes = bytes_of(1000, 2);
+  const auto bytes = pattern(1000, 2);
   const int looks = pins_->looks();
   const auto used = processor_time_here();
   const auto c = store_->set(bytes, {});

@@ -25,7 +25,7 @@ class QuarantineTest : public StoreTest {
   }
 
   Placed place(std::size_t length, std::uint64_t seed, const BlobOptions& options = {}) {
-    auto placed = store_->set(bytes_of(length, seed), options);
+    auto placed = store_->set(pattern(length, seed), options);
     EXPECT_TRUE(placed) << placed.error().to_string();
     return placed ? *placed : Placed{};
   }
@@ -91,7 +91,7 @@ TEST_F(QuarantineTest, ADeletedBlobIsMarkedDeadThoughAViewShowsIt) {
   ASSERT_TRUE(store_->remove(a.object));
   EXPECT_NE(header(a).generation, a.hint.generation);
   EXPECT_EQ(store_->stats().quarantined_bytes, 0U);
-  EXPECT_TRUE(same(view, bytes_of(100, 1)));
+  EXPECT_TRUE(same(view, pattern(100, 1)));
   view.reset();
   EXPECT_EQ(store_->stats().quarantined_bytes, 100 + sizeof(BlobHeader));
 }

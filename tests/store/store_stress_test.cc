@@ -1,5 +1,6 @@
 // Many threads do everything at once; every byte that is read follows from the blob's seed, and at
 // the end nothing is left.
+#include <algorithm>
 #include <atomic>
 #include <mutex>
 #include <random>
@@ -47,7 +48,7 @@ class Stress {
     const Blob blob{random() % largest_, random()};
     BlobOptions options;
     options.type_name = (blob.seed & 1) != 0 ? "odd" : "";
-    const auto placed = store_.set(bytes_of(blob.length, blob.seed), options);
+    const auto placed = store_.set(pattern(blob.length, blob.seed), options);
     ASSERT_TRUE(placed) << placed.error().to_string();
     const std::lock_guard lock(mutex_);
     EXPECT_TRUE(blobs_.emplace(placed->object, blob).second);
@@ -67,7 +68,7 @@ class Stress {
       EXPECT_EQ(view.error().code, Code::kNotFound) << view.error().to_string();
       return;
     }
-    EXPECT_TRUE(same(*view, bytes_of(blob.length, blob.seed)));
+    EXPECT_TRUE(same(*view, pattern(blob.length, blob.seed)));
   }
 
   // Another thread may have deleted it, or memory may be full of pinned blobs; nothing else may be
@@ -140,7 +141,7 @@ TEST_F(StoreStressTest, ReadersAndDeletersOfOneBlob) {
   open(1'000'000);
   for (std::uint64_t round = 0; round < 200; ++round) {
     const auto object = set(1'000, round);
-    const auto bytes = bytes_of(1'000, round);
+    const auto bytes = pattern(1'000, round);
     std::vector<std::thread> threads;
     std::atomic<int> deleted{0};
     for (int i = 0; i < 3; ++i) {
