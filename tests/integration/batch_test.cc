@@ -103,33 +103,26 @@ TEST_P(BatchTest, ABufferIsUsedAgainAndAgain) {
   EXPECT_TRUE(same(kept.bytes().first(900'000), pattern(900'000, 9)));
 }
 
-TEST_F(ClusterTest, AStartedGetKeepsItsDeadline) {
-  Daemon node(spill_directory("a"));
-  auto client = connect(node, {best_tcp_provider()}, 120'000);
-  const auto ref = set(client, 1);
-  ASSERT_TRUE(holds(client, ref, 1));
-  node.pause();
+TEST_F(PausedOwnerTest, AStartedGetKeepsItsDeadline) {
+  node_.pause();
   const auto begin = std::chrono::steady_clock::now();
-  auto pending = client.poolget_async(ref, {.timeout_ms = 600});
+  auto pending = client_.poolget_async(ref_, {.timeout_ms = 600});
   EXPECT_EQ(code(pending.wait()), Code::kTimeout);
   EXPECT_LT(std::chrono::steady_clock::now() - begin, kPatience) << "the client's own is longer";
-  node.resume();
-  EXPECT_TRUE(eventually([&] { return client.poolget(ref).has_value(); }));
+  node_.resume();
+  EXPECT_TRUE(is_read_again());
 }
 
-TEST_F(ClusterTest, GetsThatWereStartedTogetherKeepTheirDeadline) {
-  Daemon node(spill_directory("a"));
-  auto client = connect(node, {best_tcp_provider()}, 120'000);
-  const std::vector<DRef> refs(32, set(client, 1));
-  ASSERT_TRUE(holds(client, refs[0], 1));
-  node.pause();
+TEST_F(PausedOwnerTest, GetsThatWereStartedTogetherKeepTheirDeadline) {
+  const std::vector<DRef> refs(32, ref_);
+  node_.pause();
   const auto begin = std::chrono::steady_clock::now();
-  for (const auto& view : client.poolget_all(refs, {.timeout_ms = 1500}))
+  for (const auto& view : client_.poolget_all(refs, {.timeout_ms = 1500}))
     EXPECT_EQ(code(view), Code::kTimeout);
   EXPECT_LT(std::chrono::steady_clock::now() - begin, kPatience)
       << "each has the same second and a half";
-  node.resume();
-  EXPECT_TRUE(eventually([&] { return client.poolget(refs[0]).has_value(); }));
+  node_.resume();
+  EXPECT_TRUE(is_read_again());
 }
 
 TEST(Batch, OfAPrivatePool) {

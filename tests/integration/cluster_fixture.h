@@ -77,6 +77,20 @@ class ClusterTest : public ::testing::Test {
   const TemporaryDirectory directory_;
 };
 
+/// A blob that a patient client reads over TCP, from a node that can be paused.
+class PausedOwnerTest : public ClusterTest {
+ protected:
+  void SetUp() override { ASSERT_TRUE(holds(client_, ref_, 1)); }
+
+  bool is_read_again() {
+    return eventually([&] { return client_.poolget(ref_).has_value(); });
+  }
+
+  Daemon node_{spill_directory("a")};
+  Pool client_ = connect(node_, {best_tcp_provider()}, 120'000);
+  const DRef ref_ = set(client_, 1);
+};
+
 /// The fabric providers: the best TCP provider of the machine, `sockets`, the last resort, and
 /// `verbs` where there is an RDMA device.
 inline constexpr const char* kProviders[] = {"best", "sockets", "verbs"};

@@ -307,69 +307,57 @@ TEST_P(FaultTest, ATextThatIsTooLongIsRefusedHere) {
   EXPECT_EQ(must(client.stats()).sessions, 1U) << "the connection is the one of before";
 }
 
-/// Gets from several threads at once; returns when all are over.
-void get_together(Pool& client, const DRef& ref, std::uint32_t timeout_ms) {
-  std::vector<std::future<void>> gets;
-  for (int i = 0; i < 4; ++i)
-    gets.push_back(std::async(std::launch::async, [&client, &ref, timeout_ms] {
-      (void)client.poolget(ref, {.timeout_ms = timeout_ms});
-    }));
+class RouteTest : public PausedOwnerTest {
+ protected:
+  /// Gets from several threads at once; returns when all are over.
+  void get_together(std::uint32_t timeout_ms) {
+    std::vector<std::future<void>> gets;
+    for (int i = 0; i < 4; ++i)
+      gets.push_back(std::async(std::launch::async, [this, timeout_ms] {
+        (void)client_.poolget(ref_, {.timeout_ms = timeout_ms});
+      }));
+  }
+  std::uint64_t changes() const { return client_.local_stats().path_changes; }
+  Path path() {
+    const auto view = client_.poolget(ref_);
+    return view ? view->path() : Path::kInProcess;
+  }
+};
+
+TEST_F(RouteTest, CallersWithLittleTimeTakeNoProviderAway) {
+  node_.pause();
+  get_together(300);
+  get_together(300);
+  node_.resume();
+  auto first = Path::kInProcess;  // none
+  EXPECT_TRUE(eventually([&] { return (first = path()) != Path::kInProcess; }));
+  EXPECT_EQ(first, Path::kTcp);
+  EXPECT_EQ(changes(), 0U);
 }
 
-TEST_F(ClusterTest, CallersWithLittleTimeTakeNoProviderAway) {
-  Daemon node(spill_directory("a"));
-  auto client = connect(node, {best_tcp_provider()}, 120'000);
-  const auto ref = set(client, 1);
-  ASSERT_TRUE(holds(client, ref, 1));
-  node.pause();
-  get_together(client, ref, 300);
-  get_together(client, ref, 300);
-  node.resume();
-  Result<View> view = fail(Code::kOk, "");
-  EXPECT_TRUE(eventually([&] {
-    view = client.poolget(ref);
-    return view.has_value();
-  })) << message(view);
-  EXPECT_TRUE(view && view->path() == Path::kTcp);
-  EXPECT_EQ(client.local_stats().path_changes, 0U);
-}
-
-TEST_F(ClusterTest, AProviderThatBringsNothingIsGivenUpThoughNobodyHasMuchTime) {
-  Daemon node(spill_directory("a"));
-  auto client = connect(node, {best_tcp_provider()}, 120'000);
-  const auto ref = set(client, 1);
-  ASSERT_TRUE(holds(client, ref, 1));
-  const auto given_up = [&] { return client.local_stats().path_changes != 0; };
+TEST_F(RouteTest, AProviderThatBringsNothingIsGivenUpThoughNobodyHasMuchTime) {
   // Before the lease ends; a machine that is too busy for that gets another chance.
   EXPECT_TRUE(eventually([&] {
-    node.pause();
+    node_.pause();
     const auto until = Clock::now() + 8s;
-    while (!given_up() && Clock::now() < until) get_together(client, ref, 300);
-    node.resume();
-    return given_up();
+    while (changes() == 0 && Clock::now() < until) get_together(300);
+    node_.resume();
+    return changes() != 0;
   }));
 }
 
-TEST_F(ClusterTest, AProviderThatWasGivenUpIsTakenBack) {
-  Daemon node(spill_directory("a"));
-  auto client = connect(node, {best_tcp_provider()}, 120'000);
-  const auto ref = set(client, 1);
-  ASSERT_TRUE(holds(client, ref, 1));
-  node.pause();
+TEST_F(RouteTest, AProviderThatWasGivenUpIsTakenBack) {
+  node_.pause();
   // A read has a third of the time, which must be a fair one; and the pause must end before the
   // lease.
   EXPECT_TRUE(eventually([&] {
-    get_together(client, ref, 4000);
-    return client.local_stats().path_changes == 1;
+    get_together(4000);
+    return changes() == 1;
   }));
-  node.resume();
-  const auto path = [&] {
-    const auto view = client.poolget(ref);
-    return view ? view->path() : Path::kInProcess;
-  };
+  node_.resume();
   EXPECT_TRUE(eventually([&] { return path() == Path::kTcp; }));
   EXPECT_EQ(path(), Path::kTcp);
-  EXPECT_EQ(client.local_stats().path_changes, 2U);
+  EXPECT_EQ(changes(), 2U);
 }
 
 TEST_P(FaultTest, OneDeadNodeLeavesTheOthersUsable) {
