@@ -1,10 +1,11 @@
 // Routes: the providers by which one peer's regions can be read, and which of them is in use.
 //
 // The first provider, best first, that both have and that opens is taken when the two meet. One
-// that fails, or that times out several times in a row where it had a fair time, is given up for
-// the next best. Now and then a single read tries again one that was given up, and when it comes
-// through that is in use again. Every change is logged and counted. Thread safety: every call from
-// any thread. `fabrics` and `offers` outlive the routes.
+// that fails, or that times out several times in a row where it had a fair time or when it has
+// brought nothing for seconds, is given up for the next best. Now and then a single read tries
+// again one that was given up, and when it comes through that is in use again. Every change is
+// logged and counted. Thread safety: every call from any thread. `fabrics` and `offers` outlive the
+// routes.
 #pragma once
 
 #include <atomic>

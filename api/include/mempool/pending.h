@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <utility>
 
 #include <mempool/result.h>
 #include <mempool/view.h>
