@@ -150,8 +150,7 @@ class RemotePinsTest : public StoreTest {
   bool shows(const Placed& placed, std::size_t length, std::uint64_t seed) {
     const auto bytes =
         store_->regions()[0].bytes().subspan(placed.hint.offset + sizeof(BlobHeader), length);
-    const auto expected = pattern(length, seed);
-    return std::equal(bytes.begin(), bytes.end(), expected.begin());
+    return test::same(bytes, pattern(length, seed));
   }
   std::uint64_t quarantined() { return store_->stats().quarantined_bytes; }
 
