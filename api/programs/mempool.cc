@@ -13,6 +13,7 @@
 #include "api/programs/doctor.h"
 #include "api/programs/settings.h"
 #include "transport/log.h"
+#include "transport/provider.h"
 
 using namespace mempool;
 
@@ -21,6 +22,7 @@ namespace {
 /// What the command line asks for, filled in by the subcommand that was chosen.
 struct Chosen {
   std::function<Status(Pool&)> run;
+  bool moves_bytes = true;  // of blobs, or tells how they would be moved
 };
 
 void add_set_options(CLI::App& command, std::string& on, SetOptions& options) {
@@ -31,13 +33,15 @@ void add_set_options(CLI::App& command, std::string& on, SetOptions& options) {
   command.add_flag("--retain", options.retain, "keep the spill file when the blob is deleted");
 }
 
-/// A command on one reference.
+/// A command on one reference, which its owner carries out.
 void add_ref_command(CLI::App& app, Chosen& chosen, const char* name, const char* what,
                      Status (*run)(Pool&, const std::string&)) {
   auto* command = app.add_subcommand(name, what);
   auto ref = std::make_shared<std::string>();
   command->add_option("REF", *ref, "a DRef")->required();
-  command->callback([&chosen, run, ref] { chosen.run = [=](Pool& p) { return run(p, *ref); }; });
+  command->callback([&chosen, run, ref] {
+    chosen = {[=](Pool& p) { return run(p, *ref); }, /*moves_bytes=*/false};
+  });
 }
 
 void add_data_commands(CLI::App& app, Chosen& chosen) {
@@ -61,8 +65,9 @@ void add_data_commands(CLI::App& app, Chosen& chosen) {
   auto* remove = app.add_subcommand("delete", "delete blobs and their spill files");
   auto refs = std::make_shared<std::vector<std::string>>();
   remove->add_option("REF", *refs, "DRefs")->required();
-  remove->callback(
-      [&chosen, refs] { chosen.run = [=](Pool& p) { return programs::remove(p, *refs); }; });
+  remove->callback([&chosen, refs] {
+    chosen = {[=](Pool& p) { return programs::remove(p, *refs); }, /*moves_bytes=*/false};
+  });
 }
 
 void add_disk_commands(CLI::App& app, Chosen& chosen) {
@@ -88,7 +93,7 @@ void add_disk_commands(CLI::App& app, Chosen& chosen) {
   adopt->add_option("FILEREF", *file, "a FileRef whose path the node sees")->required();
   adopt->add_option("--on", *on, "the node that adopts (HOST:PORT or id)")->type_name("NODE");
   adopt->callback([&chosen, file, on] {
-    chosen.run = [=](Pool& p) { return programs::adopt(p, *file, *on); };
+    chosen = {[=](Pool& p) { return programs::adopt(p, *file, *on); }, /*moves_bytes=*/false};
   });
 
   add_ref_command(app, chosen, "prefetch", "load a spilled blob into memory", programs::prefetch);
@@ -107,14 +112,15 @@ void add_report_commands(CLI::App& app, Chosen& chosen) {
 
   auto* nodes = app.add_subcommand("nodes", "the nodes of the cluster");
   nodes->add_flag("--json", *json, "as JSON");
-  nodes->callback(
-      [&chosen, json] { chosen.run = [=](Pool& p) { return programs::nodes(p, *json); }; });
+  nodes->callback([&chosen, json] {
+    chosen = {[=](Pool& p) { return programs::nodes(p, *json); }, /*moves_bytes=*/false};
+  });
 
   auto* stats = app.add_subcommand("stats", "counters of a node");
   stats->add_option("--on", *argument, "the node (HOST:PORT or id)")->type_name("NODE");
   stats->add_flag("--json", *json, "as JSON");
   stats->callback([&chosen, argument, json] {
-    chosen.run = [=](Pool& p) { return programs::stats(p, *argument, *json); };
+    chosen = {[=](Pool& p) { return programs::stats(p, *argument, *json); }, /*moves_bytes=*/false};
   });
 }
 
@@ -138,6 +144,14 @@ void add_bulk_commands(CLI::App& app, Chosen& chosen) {
   verify->callback([&chosen, verify_command] {
     chosen.run = [=](Pool& p) { return programs::verify(p, *verify_command); };
   });
+}
+
+/// To look for providers takes a third of the time of a short command: only those that move bytes
+/// do, and those that are told to.
+ClusterOptions needed(ClusterOptions asked, const Chosen& chosen) {
+  if (!chosen.moves_bytes && asked.providers.empty() && !asked.require_rdma)
+    asked.providers = {std::string(transport::kPushName)};
+  return asked;
 }
 
 /// Names the word that is no subcommand: that one is required says nothing to who gave one.
@@ -204,7 +218,7 @@ int main(int argc, char** argv) {
   if (settings.node.empty())
     return programs::misused("mempool", "which node? say --node HOST:PORT, or set MEMPOOL_NODE");
   transport::log().set_level(settings.log_level);
-  auto pool = Pool::connect(settings.node, settings.pool);
+  auto pool = Pool::connect(settings.node, needed(settings.pool, chosen));
   if (!pool) return programs::not_begun("mempool", configuration, pool.error());
   const auto done = chosen.run(*pool);
   return done ? 0 : programs::failed("mempool", done.error());

@@ -273,6 +273,21 @@ TEST_F(CliTest, InspectNodesAndStats) {
                                         HasSubstr("recency_reports"), HasSubstr("retries")));
 }
 
+TEST_F(CliTest, OnlyCommandsThatMoveBytesLookForProviders) {
+  const auto ref = done({"set", input()});
+  const auto looks = [&](const Words& words) {
+    const auto ran = cli(words, {.environment = {"FI_LOG_LEVEL=info"}});
+    EXPECT_EQ(ran.status, 0) << words[0] << ": " << ran.err;
+    return ran.err.find("fi_getinfo") != std::string::npos;
+  };
+  for (const Words& words : {Words{"nodes"}, {"stats"}, {"copy-to-disk", ref}, {"prefetch", ref}})
+    EXPECT_FALSE(looks(words)) << words[0];
+  EXPECT_TRUE(looks({"nodes", "--provider", "auto"})) << "what the user says goes before";
+  EXPECT_TRUE(looks({"inspect", ref}));
+  EXPECT_TRUE(looks({"get", ref, "-o", output()}));
+  EXPECT_FALSE(looks({"delete", ref}));
+}
+
 TEST_F(CliTest, OnNamesANodeByAddressOrId) {
   Daemon other(spill_directory("b"), {"--join", node_.address()});
   ASSERT_TRUE(eventually([&] { return done_json({"nodes"}).size() == 2; }));
