@@ -26,6 +26,9 @@ target_compile_options(mempool_flags INTERFACE
   $<BUILD_INTERFACE:-Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Wold-style-cast
   -Wcast-qual -Woverloaded-virtual
   -Wno-missing-field-initializers>)
+# A library's own functions are its own: calls among them are direct, and may be inlined.
+target_compile_options(mempool_flags INTERFACE $<BUILD_INTERFACE:-fno-semantic-interposition>)
+target_link_options(mempool_flags INTERFACE $<BUILD_INTERFACE:-Wl,-Bsymbolic-functions>)
 if(MEMPOOL_WERROR)
   target_compile_options(mempool_flags INTERFACE $<BUILD_INTERFACE:-Werror>)
 endif()
