@@ -96,8 +96,7 @@ Result<LocationHint> RemoteGet::locate() {
       return fail(Code::kInvalidArgument, "the reference says " + std::to_string(ref_.length) +
                                               " bytes, its blob has " +
                                               std::to_string(located->ref.length));
-    file_ = std::move(located->file);
-    stamp_ = located->stamp;
+    in_file_ = {std::move(located->file), located->stamp};
     const auto hint = located->ref.hint;
     if (hint.generation != 0 || loaded || !insists) return hint;
     auto loading = peer_->session().call({.op = Op::kPrefetch, .blob = ref_.id}, deadline());
@@ -106,9 +105,8 @@ Result<LocationHint> RemoteGet::locate() {
   return LocationHint{};
 }
 
-/// Room for a payload behind kHeaderRoomBytes. A length from outside must not wrap here.
-Status RemoteGet::need_buffer(std::uint64_t payload_bytes) {
-  if (buffer_) return {};
+/// A length from outside must not wrap here.
+Status RemoteGet::take_buffer(std::uint64_t payload_bytes) {
   const auto wanted = std::max(payload_bytes, least_room_bytes_);
   const auto room = std::min<std::uint64_t>(wanted, transport::BufferPool::kMaxBytes);
   auto buffer = cluster_.buffers().take(kHeaderRoomBytes + room);
@@ -189,9 +187,11 @@ Result<View> RemoteGet::finish() {
 
 /// The file, if this process sees the one that the owner means.
 std::optional<spill::File> RemoteGet::visible_file() {
-  if (file_.path.empty() || !cluster_.paths().mapped_files) return std::nullopt;
+  if (!in_file_ || in_file_->file.path.empty() || !cluster_.paths().mapped_files)
+    return std::nullopt;
+  const auto& stamp = in_file_->stamp;
   auto file = spill::File::open(
-      file_, {stamp_.device, stamp_.inode, stamp_.size, stamp_.modified_ns, stamp_.changed_ns});
+      in_file_->file, {stamp.device, stamp.inode, stamp.size, stamp.modified_ns, stamp.changed_ns});
   const bool same =
       file && file->ref().id.object == ref_.id.object && file->ref().length == ref_.length;
   if (!same) return std::nullopt;
@@ -237,19 +237,18 @@ Status RemoteGet::push(std::uint64_t offset, std::span<std::byte> out) {
 Result<View> RemoteGet::view(First first) {
   auto place = at_hints([&](const LocationHint& hint) { return look(hint); }, std::move(first));
   if (!place) return forward_error(std::move(place));
-  std::optional<View> view;
   if (*place == Place::kMemory) {
-    view = in_place_.path() == Path::kSharedMemory ? std::move(in_place_) : buffered_view();
-  } else {
-    view = map_file();
+    count(ref_.length);
+    return in_place_.path() == Path::kSharedMemory ? std::move(in_place_) : buffered_view();
   }
-  if (!view) {
-    if (auto room = need_buffer(ref_.length); !room) return forward_error(std::move(room));
-    if (auto pushed = push(0, buffered()); !pushed) return forward_error(std::move(pushed));
-    view = buffered_view();
+  if (auto mapped = map_file()) {
+    count(ref_.length);
+    return std::move(*mapped);
   }
+  if (auto room = need_buffer(ref_.length); !room) return forward_error(std::move(room));
+  if (auto pushed = push(0, buffered()); !pushed) return forward_error(std::move(pushed));
   count(ref_.length);
-  return std::move(*view);
+  return buffered_view();
 }
 
 Status RemoteGet::copy(std::uint64_t offset, std::span<std::byte> out) {
@@ -274,12 +273,15 @@ Status RemoteGet::fill(transport::Buffer& into) {
   auto place = at_hints([&](const LocationHint& hint) -> Result<Verdict> {
     return peer_->shared() ? shared_copy(hint, 0, buffered()) : fabric_read(hint, 0, ref_.length);
   });
-  Status filled;
-  if (!place) filled = forward_error(std::move(place));
   // A read that failed has left the buffer to the fabric, and the caller gets another.
-  if (auto room = need_buffer(ref_.length); filled) filled = std::move(room);
-  if (filled && *place == Place::kElsewhere && !copy_file(0, buffered()))
-    filled = push(0, buffered());
+  auto room = need_buffer(ref_.length);
+  const auto rest = [&]() -> Status {
+    if (!place) return forward_error(std::move(place));
+    if (!room) return forward_error(std::move(room));
+    if (*place == Place::kMemory || copy_file(0, buffered())) return {};
+    return push(0, buffered());
+  };
+  auto filled = rest();
   into = std::move(buffer_);
   if (filled) count(ref_.length);
   return filled;

@@ -52,7 +52,11 @@ class RemoteGet {
                                          std::span<std::byte> out);
   Result<transport::Verdict> judge(Result<transport::Peer::Outcome> outcome);
   Result<LocationHint> locate();
-  Status need_buffer(std::uint64_t payload_bytes);
+  /// Room for a payload behind kHeaderRoomBytes.
+  Status need_buffer(std::uint64_t payload_bytes) {
+    return buffer_ ? Status() : take_buffer(payload_bytes);
+  }
+  Status take_buffer(std::uint64_t payload_bytes);
   std::optional<spill::File> visible_file();
   std::optional<View> map_file();
   bool copy_file(std::uint64_t offset, std::span<std::byte> out);
@@ -76,9 +80,12 @@ class RemoteGet {
   std::uint64_t least_room_bytes_ = 0;  // of the buffer that takes its place
   std::optional<transport::Peer::Read> started_;
   View in_place_;
-  // What the owner's last answer named, when the blob is in a file only.
-  FileRef file_;
-  transport::FileStamp stamp_;
+  /// What the owner's last answer named, when the blob is in a file only.
+  struct InFile {
+    FileRef file;
+    transport::FileStamp stamp;
+  };
+  std::optional<InFile> in_file_;
   // How the bytes came.
   Path path_ = Path::kPush;
   const transport::Provider* provider_ = nullptr;

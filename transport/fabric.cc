@@ -112,6 +112,7 @@ class OpenFabric final : public Fabric {
   Result<void*> local_descriptor(const Buffer& buffer);
 
   Flight* take_flight(const Buffer& buffer);
+  Flight* free_flight();
   void recycle(Flight* flight) noexcept;
   void complete(void* context, int error) noexcept;
   ssize_t drain() noexcept;
@@ -135,10 +136,11 @@ class OpenFabric final : public Fabric {
   fi_wait_obj wait_object_ = FI_WAIT_NONE;
   std::vector<std::byte> address_;
 
-  std::atomic<std::uint64_t> posted_{0};  // reads ever handed to libfabric
-  std::mutex flights_mutex_;
+  std::atomic<std::uint64_t> posted_{0};       // reads ever handed to libfabric
+  std::atomic<Flight*> idle_flight_{nullptr};  // one that is taken and given back without the mutex
+  std::mutex flights_mutex_;                   // of what follows
   std::vector<std::unique_ptr<Flight>> flights_;
-  Flight* free_flights_ = nullptr;
+  Flight* free_flights_ = nullptr;  // the other idle ones
 
   // Who makes progress: callers that poll while there are any, else the thread.
   std::atomic<std::uint32_t> sleepers_{0};  // callers that gave up polling
@@ -328,16 +330,21 @@ void OpenFabric::remove(FabricAddress peer) noexcept {
 
 // ---- reading ----
 
-Flight* OpenFabric::take_flight(const Buffer& buffer) {
+Flight* OpenFabric::free_flight() {
   std::lock_guard lock(flights_mutex_);
-  Flight* flight = free_flights_;
-  if (flight) {
+  if (Flight* flight = free_flights_) {
     free_flights_ = flight->next_free;
-  } else {
-    flights_.push_back(std::make_unique<Flight>());
-    flight = flights_.back().get();
-    for (std::uint32_t i = 0; i < kWindow; ++i) flight->reads[i] = {{}, flight, 1U << i};
+    return flight;
   }
+  flights_.push_back(std::make_unique<Flight>());
+  Flight* flight = flights_.back().get();
+  for (std::uint32_t i = 0; i < kWindow; ++i) flight->reads[i] = {{}, flight, 1U << i};
+  return flight;
+}
+
+Flight* OpenFabric::take_flight(const Buffer& buffer) {
+  Flight* flight = idle_flight_.exchange(nullptr, std::memory_order_acquire);
+  if (!flight) flight = free_flight();
   flight->buffer = buffer;
   flight->error.store(0, std::memory_order_relaxed);
   flight->word.store(Flight::kWaiter, std::memory_order_relaxed);
@@ -346,6 +353,8 @@ Flight* OpenFabric::take_flight(const Buffer& buffer) {
 
 void OpenFabric::recycle(Flight* flight) noexcept {
   flight->buffer = Buffer();
+  Flight* none = nullptr;
+  if (idle_flight_.compare_exchange_strong(none, flight, std::memory_order_release)) return;
   std::lock_guard lock(flights_mutex_);
   flight->next_free = free_flights_;
   free_flights_ = flight;
@@ -483,7 +492,7 @@ Status OpenFabric::await_end(Flight* flight, Clock::duration timeout,
                              const std::stop_token& ended) {
   const auto deadline = Clock::now() + timeout;
   for (;;) {
-    const bool full = post(*flight);
+    const bool full = flight->posted < flight->bytes && post(*flight);
     const auto busy = flight->word.load() & Flight::kBusy;
     if (is_over(*flight)) return {};
     if (ended.stop_requested())

@@ -33,7 +33,7 @@ struct RemoteBlob {
 /// A read of payload bytes [offset, offset + bytes) to kHeaderRoomBytes in a buffer.
 class VerifiedRead {
  public:
-  /// Posts the first read. Large ranges are read in parts, by finish().
+  /// Posts the first read. Large ranges are read in parts, by finish(). `into` outlives that.
   VerifiedRead(Fabric& fabric, const RemoteBlob& blob, std::uint64_t offset, std::uint64_t bytes,
                const Buffer& into);
   /// Once. Accepted or Rejected; the bytes of a rejected read are undefined. `timeout` is for each
@@ -54,7 +54,7 @@ class VerifiedRead {
   RemoteBlob blob_;
   std::uint64_t offset_;
   std::uint64_t bytes_;
-  Buffer into_;
+  const Buffer& into_;
   std::chrono::nanoseconds begin_;  // before the first read is posted
   PendingRead first_;
   bool late_ = false;

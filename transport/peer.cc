@@ -87,7 +87,7 @@ std::optional<Peer::Read> Peer::start(const DRef& ref, const LocationHint& hint,
                          route->offer.keys[hint.region]},
                         {ref.id.object, hint.generation, ref.length},
                         window_};
-  return Read(*route, blob, offset, bytes, into);
+  return std::optional<Read>(std::in_place, *route, blob, offset, bytes, into);
 }
 
 Result<Peer::Outcome> Peer::finish(Read& read, std::chrono::milliseconds timeout) {

@@ -62,7 +62,7 @@ class Peer {
   void touched(const DRef& ref) noexcept { recency_.note(ref.id.object); }
 
   /// A verified one-sided read of payload bytes [offset, offset + bytes) at a plausible hint,
-  /// posted and under way. The peer outlives it.
+  /// posted and under way. The peer and `into` outlive it.
   class Read;
   /// Nothing when no provider works (any more).
   std::optional<Read> start(const DRef& ref, const LocationHint& hint, std::uint64_t offset,
@@ -107,11 +107,13 @@ class Peer {
 };
 
 class Peer::Read {
- private:
-  friend class Peer;
+ public:
   Read(Routes::Route& route, const RemoteBlob& blob, std::uint64_t offset, std::uint64_t bytes,
        const Buffer& into)
       : route_(route), read_(route.fabric, blob, offset, bytes, into) {}
+
+ private:
+  friend class Peer;
   Routes::Route& route_;
   VerifiedRead read_;
 };
