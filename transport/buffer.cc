@@ -33,9 +33,8 @@ struct BufferPool::State {
   std::size_t idle_limit_bytes = 0;
 };
 
-void Buffer::drop() noexcept {
-  if (block_->references.fetch_sub(1, std::memory_order_acq_rel) == 1)
-    block_->pool->give_back(block_);
+void Buffer::give_back() noexcept {
+  block_->pool->give_back(block_);
 }
 
 BufferPool::BufferPool(std::size_t idle_limit_bytes) : state_(std::make_unique<State>()) {

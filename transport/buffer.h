@@ -49,7 +49,7 @@ class Buffer {
     return *this;
   }
   ~Buffer() {
-    if (block_) drop();
+    if (block_ && block_->references.fetch_sub(1, std::memory_order_acq_rel) == 1) give_back();
   }
 
   explicit operator bool() const noexcept { return block_ != nullptr; }
@@ -60,7 +60,7 @@ class Buffer {
   BufferBlock* release() noexcept { return std::exchange(block_, nullptr); }
 
  private:
-  void drop() noexcept;
+  void give_back() noexcept;
 
   BufferBlock* block_ = nullptr;
 };

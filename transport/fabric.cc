@@ -58,6 +58,12 @@ struct Flight {
   std::mutex mutex;
   std::condition_variable wake;
   Flight* next_free = nullptr;
+
+  /// Nothing of it is in flight, and nothing more will be.
+  bool is_over() const {
+    if ((word.load() & kBusy) != 0) return false;
+    return posted == bytes || !refused.empty() || error.load();
+  }
 };
 
 namespace {
@@ -102,7 +108,6 @@ class OpenFabric final : public Fabric {
   Status finish(Flight* flight, Clock::duration timeout, const std::stop_token& ended) override;
   void leave(Flight* flight) noexcept override;
   bool post(Flight& flight);
-  bool is_over(const Flight& flight) const;
   Status await_end(Flight* flight, Clock::duration timeout, const std::stop_token& ended);
   Status open_completion_queue();
   bool reads_end();
@@ -391,7 +396,7 @@ void OpenFabric::handle(ssize_t count, const fi_cq_entry* entries) noexcept {
 ssize_t OpenFabric::drain() noexcept {
   std::array<fi_cq_entry, kCompletionsPerPoll> entries;
   const auto count = fi_cq_read(cq_.get(), entries.data(), entries.size());
-  handle(count, entries.data());
+  if (count != -FI_EAGAIN) handle(count, entries.data());
   return count;
 }
 
@@ -482,19 +487,13 @@ PendingRead OpenFabric::start(const RemoteRange& from, const Buffer& into, std::
   return read;
 }
 
-/// Nothing of it is in flight, and nothing more will be.
-bool OpenFabric::is_over(const Flight& flight) const {
-  if ((flight.word.load() & Flight::kBusy) != 0) return false;
-  return flight.posted == flight.bytes || !flight.refused.empty() || flight.error.load();
-}
-
 Status OpenFabric::await_end(Flight* flight, Clock::duration timeout,
                              const std::stop_token& ended) {
   const auto deadline = Clock::now() + timeout;
   for (;;) {
     const bool full = flight->posted < flight->bytes && post(*flight);
     const auto busy = flight->word.load() & Flight::kBusy;
-    if (is_over(*flight)) return {};
+    if (flight->is_over()) return {};
     if (ended.stop_requested())
       return fail(Code::kUnavailable, "the node was lost during a read from its memory");
     if (Clock::now() >= deadline)
@@ -508,9 +507,9 @@ Status OpenFabric::await_end(Flight* flight, Clock::duration timeout,
 Status OpenFabric::finish(Flight* flight, Clock::duration timeout, const std::stop_token& ended) {
   const PendingRead left_at_the_end(*this, flight);
   // One that ends at the first look needs no clock.
-  if (provider_.spin_us > 0 && !is_over(*flight)) poll_once();
+  if (provider_.spin_us > 0 && !flight->is_over()) poll_once();
   Status ending;
-  if (!is_over(*flight)) ending = await_end(flight, timeout, ended);
+  if (!flight->is_over()) ending = await_end(flight, timeout, ended);
   if (ending && !flight->refused.empty()) {
     // Another provider may take it, also where this one may not lock memory.
     ending = fail(Code::kUnavailable, flight->refused);

@@ -39,6 +39,8 @@ Result<std::shared_ptr<Peer>> Peer::connect(IoThread& io, Fabrics& fabrics,
 Peer::Peer(std::shared_ptr<Connection> session, IoThread& io, Fabrics& fabrics, std::string host,
            const AllowedPaths& paths, const ReadRules& rules)
     : session_(std::move(session)),
+      hello_(session_->peer()),
+      ended_(session_->ended()),
       recency_(io, *session_),
       fabrics_(fabrics),
       host_(std::move(host)),
@@ -91,7 +93,7 @@ std::optional<Peer::Read> Peer::start(const DRef& ref, const LocationHint& hint,
 }
 
 Result<Peer::Outcome> Peer::finish(Read& read, std::chrono::milliseconds timeout) {
-  auto verdict = read.read_.finish(timeout, session_->ended());
+  auto verdict = read.read_.finish(timeout, ended_);
   auto& route = read.route_;
   if (verdict) {
     routes_.worked(route);

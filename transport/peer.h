@@ -11,6 +11,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -39,7 +40,7 @@ class Peer {
   ~Peer();
 
   Connection& session() noexcept { return *session_; }
-  const Hello& hello() const noexcept { return session_->peer(); }
+  const Hello& hello() const noexcept { return hello_; }
   bool alive() const noexcept { return session_->alive(); }
 
   /// The provider in use; null when the owner has to send the bytes.
@@ -90,6 +91,8 @@ class Peer {
   Result<SourceMemory*> announce_source(const Routes::Route& route, Clock::time_point deadline);
 
   std::shared_ptr<Connection> session_;
+  const Hello& hello_;            // the session's
+  const std::stop_token& ended_;  // likewise
   std::shared_ptr<SharedRegions> shared_;
   HintCache hints_;
   RecencyReport recency_;
