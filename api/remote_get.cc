@@ -18,23 +18,21 @@ constexpr int kLocateTries = 2;  // then the owner sends the bytes
 
 }  // namespace
 
-RemoteGet::RemoteGet(Cluster& cluster, Cluster::PeerPtr peer, const DRef& ref,
-                     const GetOptions& options)
-    : cluster_(cluster), peer_(std::move(peer)), ref_(ref), options_(options) {}
-
 /// Counted from the first call; a warm get never asks.
 Cluster::Clock::time_point RemoteGet::deadline() {
   if (deadline_ == Cluster::Clock::time_point{}) deadline_ = cluster_.deadline(options_.timeout_ms);
   return deadline_;
 }
 
-bool RemoteGet::readable(const LocationHint& hint) const {
+// What is inline here and in transport/fabric.cc, every warm get passes.
+
+inline bool RemoteGet::readable(const LocationHint& hint) const {
   return peer_->readable(ref_, hint);
 }
 
 /// A fabric that swallows reads, or an owner that is making room, must leave time for the owner to
 /// send the bytes; and many gets that were started together do not wait one after the other.
-std::chrono::milliseconds RemoteGet::read_timeout() const {
+inline std::chrono::milliseconds RemoteGet::read_timeout() const {
   const auto third = cluster_.timeout(options_.timeout_ms) / 3;
   if (deadline_ == Cluster::Clock::time_point{}) return third;
   using std::chrono::milliseconds;
@@ -42,7 +40,7 @@ std::chrono::milliseconds RemoteGet::read_timeout() const {
   return std::clamp(left, milliseconds(0), third);
 }
 
-void RemoteGet::count(std::uint64_t bytes) {
+inline void RemoteGet::count(std::uint64_t bytes) {
   cluster_.counters().count(path_, provider_, bytes);
   const bool unseen = path_ == Path::kSharedMemory || path_ == Path::kRdma || path_ == Path::kTcp;
   if (unseen && options_.touch) peer_->touched(ref_);
@@ -124,7 +122,7 @@ View RemoteGet::buffered_view() {
   return buffer_view(std::move(buffer_), bytes, path_);
 }
 
-Result<Verdict> RemoteGet::judge(Result<transport::Peer::Outcome> outcome) {
+inline Result<Verdict> RemoteGet::judge(Result<transport::Peer::Outcome> outcome) {
   if (outcome) {
     if (outcome->late) cluster_.counters().count(Retry::kLate);
     provider_ = outcome->provider;
@@ -135,8 +133,8 @@ Result<Verdict> RemoteGet::judge(Result<transport::Peer::Outcome> outcome) {
   return forward_error(std::move(outcome));
 }
 
-Result<Verdict> RemoteGet::fabric_read(const LocationHint& hint, std::uint64_t offset,
-                                       std::uint64_t bytes) {
+inline Result<Verdict> RemoteGet::fabric_read(const LocationHint& hint, std::uint64_t offset,
+                                              std::uint64_t bytes) {
   if (auto room = need_buffer(bytes); !room) return forward_error(std::move(room));
   return judge(peer_->read(ref_, hint, offset, bytes, buffer_, read_timeout()));
 }

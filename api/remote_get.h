@@ -23,7 +23,11 @@ namespace mempool {
 class RemoteGet {
  public:
   /// `peer`: the blob's owner, in the life that the reference names.
-  RemoteGet(Cluster& cluster, Cluster::PeerPtr peer, const DRef& ref, const GetOptions& options);
+  RemoteGet(Cluster& cluster, Cluster::PeerPtr peer, const DRef& ref, const GetOptions& options)
+      : cluster_(cluster), peer_(std::move(peer)), ref_(ref), options_(options) {}
+
+  RemoteGet(const RemoteGet&) = delete;  // a read under way refers to its buffer
+  RemoteGet& operator=(const RemoteGet&) = delete;
 
   /// All of the bytes, in place or in a buffer of the pool's.
   Result<View> view() { return view(std::nullopt); }
@@ -80,7 +84,7 @@ class RemoteGet {
   std::uint64_t least_room_bytes_ = 0;  // of the buffer that takes its place
   std::optional<transport::Peer::Read> started_;
   View in_place_;
-  /// What the owner's last answer named, when the blob is in a file only.
+  /// What the owner's last answer named; without a path when the blob is in memory.
   struct InFile {
     FileRef file;
     transport::FileStamp stamp;

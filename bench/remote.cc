@@ -162,8 +162,8 @@ class Setup {
   RawFabric::Source in_target_;
 };
 
-/// The best provider of this machine, the best without RDMA, and the last resort. The first two
-/// have bars; for throughput only the second, which every machine has.
+/// The best provider of this machine, the best without RDMA, and the last resort. The second has
+/// bars, and the first, where it is RDMA, for one get at a time.
 struct Providers {
   std::vector<std::string> measured;
   std::string best_tcp;

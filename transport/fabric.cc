@@ -141,10 +141,10 @@ class OpenFabric final : public Fabric {
   fi_wait_obj wait_object_ = FI_WAIT_NONE;
   std::vector<std::byte> address_;
 
-  std::atomic<std::uint64_t> posted_{0};       // reads ever handed to libfabric
   std::atomic<Flight*> idle_flight_{nullptr};  // one that is taken and given back without the mutex
   std::mutex flights_mutex_;                   // of what follows
   std::vector<std::unique_ptr<Flight>> flights_;
+  std::atomic<std::size_t> flights_made_{0};
   Flight* free_flights_ = nullptr;  // the other idle ones
 
   // Who makes progress: callers that poll while there are any, else the thread.
@@ -344,6 +344,7 @@ Flight* OpenFabric::free_flight() {
   flights_.push_back(std::make_unique<Flight>());
   Flight* flight = flights_.back().get();
   for (std::uint32_t i = 0; i < kWindow; ++i) flight->reads[i] = {{}, flight, 1U << i};
+  flights_made_.store(flights_.size(), std::memory_order_release);
   return flight;
 }
 
@@ -371,7 +372,7 @@ void OpenFabric::leave(Flight* flight) noexcept {
   if ((before & Flight::kBusy) == 0) recycle(flight);
 }
 
-void OpenFabric::complete(void* context, int error) noexcept {
+inline void OpenFabric::complete(void* context, int error) noexcept {
   auto* read = static_cast<Flight::Read*>(context);
   if (!read) return;
   Flight* flight = read->flight;
@@ -383,9 +384,10 @@ void OpenFabric::complete(void* context, int error) noexcept {
   flight->wake.notify_all();
 }
 
-void OpenFabric::handle(ssize_t count, const fi_cq_entry* entries) noexcept {
-  // What the posting thread wrote before fi_read is seen from here on, whatever libfabric does.
-  (void)posted_.load(std::memory_order_acquire);
+inline void OpenFabric::handle(ssize_t count, const fi_cq_entry* entries) noexcept {
+  // What was written when a flight was made is seen from here on, whatever libfabric does; what its
+  // caller wrote is seen with its word.
+  (void)flights_made_.load(std::memory_order_acquire);
   for (ssize_t i = 0; i < count; ++i) complete(entries[i].op_context, 0);
   if (count != -FI_EAVAIL) return;
   fi_cq_err_entry failed{};
@@ -452,7 +454,6 @@ bool OpenFabric::post(Flight& flight) {
     auto& slot = flight.reads[static_cast<std::size_t>(std::countr_one(busy))];
     const auto size = std::min(piece, flight.bytes - flight.posted);
     flight.word.fetch_or(slot.bit);
-    posted_.fetch_add(1, std::memory_order_release);
     const auto status = fi_read(
         endpoint_.get(), flight.buffer.data() + flight.at + flight.posted, size, flight.descriptor,
         flight.from.peer, flight.from.address + flight.posted, flight.from.key, &slot.context);
@@ -487,8 +488,8 @@ PendingRead OpenFabric::start(const RemoteRange& from, const Buffer& into, std::
   return read;
 }
 
-Status OpenFabric::await_end(Flight* flight, Clock::duration timeout,
-                             const std::stop_token& ended) {
+inline Status OpenFabric::await_end(Flight* flight, Clock::duration timeout,
+                                    const std::stop_token& ended) {
   const auto deadline = Clock::now() + timeout;
   for (;;) {
     const bool full = flight->posted < flight->bytes && post(*flight);
@@ -575,14 +576,6 @@ Result<std::unique_ptr<Fabric>> open_fabric(const Provider& provider, const std:
 }
 
 }  // namespace
-
-void PendingRead::drop() noexcept {
-  fabric_->leave(flight_);
-}
-
-Status PendingRead::finish(Clock::duration timeout, const std::stop_token& ended) {
-  return fabric_->finish(std::exchange(flight_, nullptr), timeout, ended);
-}
 
 Result<std::unique_ptr<Fabric>> Fabric::listen(const Provider& provider, const std::string& host) {
   return open_fabric(provider, host, FabricUse::kListen);

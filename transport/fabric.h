@@ -74,10 +74,11 @@ class PendingRead {
   /// Returns when all of it is there. Once. Timeout, counted from here; Unavailable, also when the
   /// peer is known to have `ended`: providers do not always tell. Bytes may still arrive then, into
   /// a buffer that nobody uses.
-  Status finish(std::chrono::steady_clock::duration timeout, const std::stop_token& ended = {});
+  inline Status finish(std::chrono::steady_clock::duration timeout,
+                       const std::stop_token& ended = {});
 
  private:
-  void drop() noexcept;
+  inline void drop() noexcept;
 
   Fabric* fabric_ = nullptr;
   Flight* flight_ = nullptr;
@@ -115,5 +116,14 @@ class Fabric {
                         const std::stop_token& ended) = 0;
   virtual void leave(Flight* flight) noexcept = 0;
 };
+
+Status PendingRead::finish(std::chrono::steady_clock::duration timeout,
+                           const std::stop_token& ended) {
+  return fabric_->finish(std::exchange(flight_, nullptr), timeout, ended);
+}
+
+void PendingRead::drop() noexcept {
+  fabric_->leave(flight_);
+}
 
 }  // namespace mempool::transport

@@ -36,6 +36,7 @@ class VerifiedRead {
   /// Posts the first read. Large ranges are read in parts, by finish(). `into` outlives that.
   VerifiedRead(Fabric& fabric, const RemoteBlob& blob, std::uint64_t offset, std::uint64_t bytes,
                const Buffer& into);
+  VerifiedRead(Fabric&, const RemoteBlob&, std::uint64_t, std::uint64_t, Buffer&&) = delete;
   /// Once. Accepted or Rejected; the bytes of a rejected read are undefined. `timeout` is for each
   /// part; Unavailable as soon as the owner is known to have `ended`.
   Result<Verdict> finish(std::chrono::milliseconds timeout, const std::stop_token& ended = {});

@@ -67,7 +67,7 @@ Peer::~Peer() {
 
 const Provider* Peer::provider() const noexcept {
   const auto* route = routes_.current();
-  return route ? &route->provider() : nullptr;
+  return route ? &route->provider : nullptr;
 }
 
 bool Peer::readable(const DRef& ref, const LocationHint& hint) const noexcept {
@@ -97,7 +97,7 @@ Result<Peer::Outcome> Peer::finish(Read& read, std::chrono::milliseconds timeout
   auto& route = read.route_;
   if (verdict) {
     routes_.worked(route);
-    return Outcome{*verdict, &route.provider(), read.read_.late()};
+    return Outcome{*verdict, &route.provider, read.read_.late()};
   }
   const auto code = verdict.error().code;
   if (code == Code::kUnavailable && alive()) routes_.failed(route, verdict.error());
@@ -134,7 +134,7 @@ std::optional<SourceMemory::Slot> Peer::pull_slot(Clock::time_point deadline) {
   const auto* route = routes_.current();
   if (!route) return std::nullopt;
   // Shared memory means one host, and no fabric brings its bytes faster than a socket.
-  if (!pulls_by_any_ && (!route->provider().pulls || shared_)) return std::nullopt;
+  if (!pulls_by_any_ && (!route->provider.pulls || shared_)) return std::nullopt;
   {
     std::lock_guard lock(source_mutex_);
     if (cannot_pull_) return std::nullopt;

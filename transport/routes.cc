@@ -1,7 +1,6 @@
 #include "transport/routes.h"
 
 #include <algorithm>
-#include <limits>
 #include <string_view>
 
 #include "transport/log.h"
@@ -22,7 +21,6 @@ constexpr std::chrono::milliseconds kFairForAll = 5s;
 // Between the trials of a route that was given up: doubled each time.
 constexpr std::chrono::milliseconds kFirstPause = 1s;
 constexpr std::chrono::milliseconds kLongestPause = 5min;
-constexpr auto kNever = std::numeric_limits<std::chrono::steady_clock::rep>::max();
 
 }  // namespace
 
@@ -82,16 +80,10 @@ bool Routes::use_best() {
 
 std::string_view Routes::name_of_current() const {
   const Route* route = current();
-  return route ? route->provider().name : "the owner sends the bytes";
+  return route ? route->provider.name : "the owner sends the bytes";
 }
 
 // ---- what readers report ----
-
-void Routes::worked(Route& route) {
-  route.timeouts_in_a_row_.store(0, std::memory_order_relaxed);
-  route.stands_still_since_.store(0, std::memory_order_relaxed);
-  if (&route != current()) take_back(route);
-}
 
 void Routes::timed_out(Route& route, const Error& why, std::chrono::milliseconds timeout,
                        std::uint64_t bytes) {
@@ -108,7 +100,7 @@ void Routes::failed(Route& route, const Error& why) {
   route.pause_ = kFirstPause;
   route.try_later();
   if (use_best())
-    log().warn("{} to {} failed ({}); now {}", route.provider().name, host_, why.message,
+    log().warn("{} to {} failed ({}); now {}", route.provider.name, host_, why.message,
                name_of_current());
   plan_trial();
 }
@@ -118,7 +110,7 @@ void Routes::take_back(Route& route) {
   std::lock_guard lock(mutex_);
   if (!route.given_up_) return;
   route.given_up_ = false;
-  if (use_best()) log().warn("{} to {} works again", route.provider().name, host_);
+  if (use_best()) log().warn("{} to {} works again", route.provider.name, host_);
   plan_trial();
 }
 
@@ -149,14 +141,7 @@ void Routes::plan_trial() {
   next_trial_ = next;
 }
 
-bool Routes::trial_is_due() const noexcept {
-  const auto next = next_trial_.load(std::memory_order_relaxed);
-  return next != kNever && Clock::now().time_since_epoch().count() >= next;
-}
-
-Routes::Route* Routes::choose() {
-  if (!trial_is_due()) [[likely]]
-    return current_.load();
+Routes::Route* Routes::try_again() {
   std::lock_guard lock(mutex_);
   const auto now = Clock::now();
   for (const auto& route : better_than_current()) {

@@ -11,6 +11,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -41,10 +42,10 @@ class Routes {
   /// Whether choose() may have one.
   bool any() const noexcept { return current() || trial_is_due(); }
   /// The one for the next read: mostly the one in use. Null when there is none.
-  Route* choose();
+  Route* choose() { return trial_is_due() ? try_again() : current_.load(); }
 
   /// How a read over a chosen one went.
-  void worked(Route& route);
+  inline void worked(Route& route);
   /// After how long, and for how many bytes: one that had little time says nothing of the route
   /// while others come through.
   void timed_out(Route& route, const Error& why, std::chrono::milliseconds timeout,
@@ -53,13 +54,18 @@ class Routes {
 
  private:
   using Clock = std::chrono::steady_clock;
+  static constexpr auto kNever = std::numeric_limits<Clock::rep>::max();
 
   Status open_next();
   bool use_best();
   void take_back(Route& route);
+  Route* try_again();
   std::span<const std::unique_ptr<Route>> better_than_current() const;
   void plan_trial();
-  bool trial_is_due() const noexcept;
+  bool trial_is_due() const noexcept {
+    const auto next = next_trial_.load(std::memory_order_relaxed);
+    return next != kNever && Clock::now().time_since_epoch().count() >= next;
+  }
   std::string_view name_of_current() const;
 
   Fabrics& fabrics_;
@@ -77,10 +83,10 @@ class Routes {
 class Routes::Route {
  public:
   Route(Fabric& opened, FabricAddress inserted, const ProviderOffer& offered)
-      : fabric(opened), address(inserted), offer(offered) {}
-  const Provider& provider() const noexcept { return fabric.provider(); }
+      : fabric(opened), provider(opened.provider()), address(inserted), offer(offered) {}
 
   Fabric& fabric;
+  const Provider& provider;
   const FabricAddress address;
   const ProviderOffer& offer;
 
@@ -97,5 +103,11 @@ class Routes::Route {
   Clock::time_point again_at_{};
   std::chrono::milliseconds pause_{0};
 };
+
+void Routes::worked(Route& route) {
+  route.timeouts_in_a_row_.store(0, std::memory_order_relaxed);
+  route.stands_still_since_.store(0, std::memory_order_relaxed);
+  if (&route != current()) take_back(route);
+}
 
 }  // namespace mempool::transport

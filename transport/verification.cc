@@ -1,7 +1,5 @@
 #include "transport/verification.h"
 
-#include <ctime>
-
 namespace mempool::transport {
 namespace {
 
@@ -17,12 +15,6 @@ Verdict verify(const BlobHeader& header, const ExpectedBlob& blob,
   if (!shows(header, blob)) return Verdict::kRejected;
   if (evidence.one_read && evidence.took >= evidence.window) return Verdict::kReadHeaderAgain;
   return Verdict::kAccepted;
-}
-
-std::chrono::nanoseconds boot_time() noexcept {
-  timespec now{};
-  clock_gettime(CLOCK_BOOTTIME, &now);
-  return std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec);
 }
 
 }  // namespace mempool::transport

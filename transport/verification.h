@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <ctime>
 
 #include <mempool/detail/blob_header.h>
 
@@ -44,6 +45,10 @@ Verdict verify(const BlobHeader& header, const ExpectedBlob& blob,
                const Evidence& evidence) noexcept;
 
 /// CLOCK_BOOTTIME, which goes on while the machine sleeps: a reader that slept has read slowly.
-std::chrono::nanoseconds boot_time() noexcept;
+inline std::chrono::nanoseconds boot_time() noexcept {
+  timespec now{};
+  clock_gettime(CLOCK_BOOTTIME, &now);
+  return std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec);
+}
 
 }  // namespace mempool::transport
