@@ -1,6 +1,9 @@
 #include <cerrno>
+#include <mutex>
+#include <optional>
 #include <string>
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -17,9 +20,32 @@ namespace {
 
 namespace fs = std::filesystem;
 
-Status make_retained(const fs::path& path) {
-  if (::mkdir(path.c_str(), kDirectoryMode) == 0 || errno == EEXIST) return {};
-  return system_failure(errno, "make the directory of retained files", path);
+// With the rights that files are made with.
+bool may_write(const fs::path& directory) noexcept {
+  return ::faccessat(AT_FDCWD, directory.c_str(), W_OK | X_OK, AT_EACCESS) == 0;
+}
+
+// ROOT/retained; where users share ROOT and that is another's, ROOT/retained-<user>.
+Result<fs::path> make_retained(const fs::path& root) {
+  const auto common = root / kRetainedName;
+  const auto own = fs::path(common) += '-' + std::to_string(::geteuid());
+  for (const auto& path : {common, own}) {
+    const int error = ::mkdir(path.c_str(), kDirectoryMode) == 0 ? 0 : errno;
+    if (error == 0 || (error == EEXIST && may_write(path))) return path;
+    if (error != EEXIST) {
+      return creation_failure(error, "make the directory of retained files", path);
+    }
+  }
+  return path_failure(Code::kPermissionDenied, own, "another user's, or not to be written to");
+}
+
+// The directory itself, or what of the way to it is there.
+fs::path nearest(fs::path directory) {
+  std::error_code error;
+  while (!fs::exists(directory, error) && directory.has_relative_path()) {
+    directory = directory.parent_path();
+  }
+  return directory;
 }
 
 }  // namespace
@@ -29,10 +55,13 @@ struct Directory::State {
       : options(given), quota(std::make_shared<Quota>(given.quota_bytes)) {}
 
   Result<Reservation> reserve(std::uint64_t length) const;
+  Status ensure_session();
 
-  DirectoryOptions options;  // the root is absolute
-  fs::path retained;
-  Session session;
+  DirectoryOptions options;      // the root is absolute, ...
+  std::optional<Error> no_root;  // ... unless the working directory was gone
+  fs::path session_path;
+  std::mutex mutex;  // making the session
+  std::optional<Session> session;
   std::shared_ptr<Quota> quota;
   std::uint64_t swept = 0;
   pid_t process = ::getpid();  // a forked child must not remove its parent's files
@@ -47,41 +76,71 @@ Result<Reservation> Directory::State::reserve(std::uint64_t length) const {
                           std::to_string(length) + " bytes needs " + std::to_string(bytes));
 }
 
+// Tried again by every file until it works: whoever hears of it may mend it meanwhile.
+Status Directory::State::ensure_session() {
+  const std::lock_guard lock(mutex);
+  if (session) return {};
+  if (no_root) return tl::unexpected<Error>(*no_root);
+  auto made = make_session(options.root, session_path.filename());
+  if (!made) return forward_error(std::move(made));
+  session = std::move(*made);
+  return {};
+}
+
 Result<std::unique_ptr<Directory>> Directory::open(const DirectoryOptions& options) {
   if (options.root.empty()) return fail(Code::kInvalidArgument, "the spill directory has no name");
   auto state = std::make_unique<State>(options);
   auto& root = state->options.root;
   std::error_code error;
   root = fs::absolute(options.root, error);
-  if (error) return system_failure(error.value(), "find the spill directory", options.root);
+  if (error) {
+    root = options.root;
+    state->no_root = system_failure(error.value(), "find the spill directory", root).value();
+  }
   if (!root.has_filename()) root = root.parent_path();  // "dir/"
-  state->retained = root / kRetainedName;
-
-  if (auto made = make_root(root); !made) return forward_error(std::move(made));
-  // Sweeping comes first: a crashed session may be what fills the disk.
-  const auto swept = sweep_dead_sessions(root);
-  if (!swept) return tl::unexpected<Error>(swept.error());
-  state->swept = *swept;
-  auto session = make_session(root, session_name(state->process, options.incarnation));
-  if (!session) return forward_error(std::move(session));
-  state->session = std::move(*session);
+  state->session_path = root / session_name(state->process, options.incarnation);
+  // A crashed session may be what fills the disk.
+  state->swept = sweep_dead_sessions(root);
   return std::unique_ptr<Directory>(new Directory(std::move(state)));
 }
 
 Directory::Directory(std::unique_ptr<State> state) noexcept : state_(std::move(state)) {}
 
 Directory::~Directory() {
-  if (state_->process != ::getpid()) return;
-  remove_session(state_->session);
-  remove_root_lock(state_->options.root);
+  const auto& session = state_->session;
+  if (!session || state_->process != ::getpid()) return;
+  remove_session(*session);
+  if (session->made_root) ::rmdir(state_->options.root.c_str());  // unless something is in it
+}
+
+Status Directory::usable() const {
+  if (state_->no_root) return tl::unexpected<Error>(*state_->no_root);
+  const auto& root = state_->options.root;
+  const auto place = nearest(root);
+  std::error_code error;
+  if (!fs::is_directory(place, error)) {
+    return path_failure(Code::kInvalidArgument, place, "is no directory");
+  }
+  if (may_write(place)) return {};
+  return system_failure(errno, "write to", place);
 }
 
 const fs::path& Directory::session_path() const noexcept {
-  return state_->session.path;
+  return state_->session_path;
 }
 
 Result<Writer> Directory::create(std::uint64_t object, std::uint64_t length,
                                  const std::string& type_name, bool retain) {
+  auto writer = start(object, length, type_name, retain);
+  if (!writer && writer.error().code == Code::kNotFound) {
+    // The blob exists, it is the directory that does not.
+    return fail(Code::kIo, std::move(writer.error().message));
+  }
+  return writer;
+}
+
+Result<Writer> Directory::start(std::uint64_t object, std::uint64_t length,
+                                const std::string& type_name, bool retain) {
   auto reservation = state_->reserve(length);
   if (!reservation) return forward_error(std::move(reservation));
   const auto& options = state_->options;
@@ -91,18 +150,16 @@ Result<Writer> Directory::create(std::uint64_t object, std::uint64_t length,
                              .object = object},
                       .length = length,
                       .type_name = type_name};
+  if (auto ready = state_->ensure_session(); !ready) return forward_error(std::move(ready));
+  const auto& own = state_->session_path;
+  auto path = own / blob_name(object);
   if (retain) {
-    if (auto made = make_retained(state_->retained); !made) return forward_error(std::move(made));
+    auto retained = make_retained(options.root);
+    if (!retained) return forward_error(std::move(retained));
+    path = *retained / retained_name(options.incarnation, object);
   }
-  const auto path = retain ? state_->retained / retained_name(options.incarnation, object)
-                           : state_->session.path / blob_name(object);
   // Temporaries lie in the session directory also for retained files, so that they are swept.
-  auto writer = Writer::start(path, state_->session.path, meta, false, std::move(*reservation));
-  if (!writer && writer.error().code == Code::kNotFound) {
-    // The blob exists, the directory does not any more.
-    return fail(Code::kIo, std::move(writer.error().message));
-  }
-  return writer;
+  return Writer::start(path, own, meta, false, std::move(*reservation));
 }
 
 Status Directory::remove(const File& file) {
@@ -129,7 +186,7 @@ std::uint64_t Directory::room_bytes() const noexcept {
   const auto& quota = *state_->quota;
   if (quota.limit() != 0) return quota.limit() - quota.used();
   struct statvfs disk {};
-  if (::statvfs(state_->session.path.c_str(), &disk) != 0) return 0;
+  if (::statvfs(nearest(state_->options.root).c_str(), &disk) != 0) return 0;
   return std::uint64_t{disk.f_bavail} * disk.f_frsize;
 }
 

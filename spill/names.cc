@@ -66,9 +66,12 @@ std::string temporary_name() {
   return std::string(kTemporaryPrefix).append(hex(number)).append(kTemporarySuffix);
 }
 
+bool is_temporary_name(std::string_view name) {
+  return is_hex(between(name, kTemporaryPrefix, kTemporarySuffix));
+}
+
 bool is_session_file(std::string_view name) {
-  return name == kLockName || is_hex(between(name, {}, kBlobSuffix)) ||
-         is_hex(between(name, kTemporaryPrefix, kTemporarySuffix));
+  return name == kLockName || is_hex(between(name, {}, kBlobSuffix)) || is_temporary_name(name);
 }
 
 }  // namespace mempool::spill

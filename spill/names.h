@@ -10,7 +10,7 @@
 
 namespace mempool::spill {
 
-inline constexpr const char* kLockName = "lock";          // in the root and in every session
+inline constexpr const char* kLockName = "lock";          // in every session
 inline constexpr const char* kRetainedName = "retained";  // in the root
 
 /// "1234-0123456789abcdef": process and incarnation.
@@ -24,6 +24,8 @@ std::string blob_name(std::uint64_t object);
 std::string retained_name(std::uint64_t incarnation, std::uint64_t object);
 /// ".mempool-0123456789abcdef.tmp", random.
 std::string temporary_name();
+
+bool is_temporary_name(std::string_view name);
 
 /// A blob, a temporary or a lock: what may be deleted in a dead session's directory.
 bool is_session_file(std::string_view name);

@@ -130,9 +130,10 @@ struct DirectoryOptions {
 };
 
 /// One node's place for spill files: ROOT/<pid and incarnation>/ for its own, removed when it goes,
-/// and ROOT/retained/ for files that outlive it. Session directories of dead processes are removed
-/// by open(); those of living ones (they hold a lock) are left alone. ROOT itself stays, with
-/// nothing in it if the last one went cleanly and retained nothing. Directories 0700, files 0600.
+/// and ROOT/retained/ for files that outlive it. Nothing is made before the first create(). Session
+/// directories of dead processes are removed by open(); those of living ones (they hold a lock) are
+/// left alone. A ROOT that was not there goes at the end as well, unless something is in it.
+/// Directories 0700, files 0600.
 class Directory {
  public:
   static Result<std::unique_ptr<Directory>> open(const DirectoryOptions& options);
@@ -140,6 +141,10 @@ class Directory {
   Directory(const Directory&) = delete;
   Directory& operator=(const Directory&) = delete;
 
+  /// Whether create() would find a place, as far as rights tell; makes nothing.
+  Status usable() const;
+
+  /// Where its own files go, from the first on.
   const std::filesystem::path& session_path() const noexcept;
 
   /// The file of blob `object`. Takes kHeaderBytes + length of the quota or says NoSpace.
@@ -158,6 +163,8 @@ class Directory {
  private:
   struct State;
   explicit Directory(std::unique_ptr<State> state) noexcept;
+  Result<Writer> start(std::uint64_t object, std::uint64_t length, const std::string& type_name,
+                       bool retain);
   std::unique_ptr<State> state_;
 };
 

@@ -118,7 +118,7 @@ Status Writer::State::create_temporary(const fs::path& directory) {
     if (file) temporary = std::move(name);
     if (!file && errno != EEXIST) break;
   }
-  if (!file) return system_failure(errno, "create a file for", path);
+  if (!file) return creation_failure(errno, "create a file for", path);
   return {};
 }
 

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <fstream>
 #include <functional>
+#include <iostream>
 #include <random>
 
 #include <signal.h>
@@ -80,12 +81,13 @@ TEST(SpillDirectory, MakesItsPlace) {
   Place place;
   const auto directory = Directory::open(options_at(place / "deep" / "er" / ".mempool"));
   ASSERT_TRUE(directory) << message(directory);
+  EXPECT_FALSE(fs::exists(place / "deep")) << "not before there is something to put there";
   const auto session = (*directory)->session_path();
   EXPECT_TRUE(session.is_absolute());
-  EXPECT_EQ(fs::status(session).permissions(), fs::perms(0700));
-  EXPECT_EQ(fs::status(session.parent_path()).permissions(), fs::perms(0700));
   const auto file = spill(**directory, 7, pattern(100));
   ASSERT_TRUE(file) << message(file);
+  EXPECT_EQ(fs::status(session).permissions(), fs::perms(0700));
+  EXPECT_EQ(fs::status(session.parent_path()).permissions(), fs::perms(0700));
   EXPECT_EQ(fs::path(file->ref().path).parent_path(), session);
   EXPECT_EQ(fs::status(file->ref().path).permissions(), fs::perms(0600));
   EXPECT_EQ(file->ref().id.cluster, 5U);
@@ -112,25 +114,68 @@ TEST(SpillDirectory, C91_CleanExitRemovesTheSession) {
   EXPECT_TRUE(File::open(place / "saved")->map());
 }
 
-TEST(SpillDirectory, C91_TheLastCleanExitLeavesNothingInTheRoot) {
+TEST(SpillDirectory, C91_ARootGoesWithWhoMadeIt) {
   Place place;
   auto first = Directory::open(options_at(place / "r"));
   auto last = Directory::open(options_at(place / "r"));
   ASSERT_TRUE(first && last);
-  ASSERT_TRUE(spill(**last, 1, pattern(100)));
-  first->reset();
-  EXPECT_TRUE(fs::exists(place / "r" / "lock")) << "somebody is there";
+  ASSERT_TRUE(spill(**first, 1, pattern(100)) && spill(**last, 1, pattern(100)));
   last->reset();
-  EXPECT_EQ(entries(place / "r"), 0U);
+  EXPECT_EQ(entries(place / "r"), 1U) << "somebody is there";
+  first->reset();
+  EXPECT_FALSE(fs::exists(place / "r"));
 
+  fs::create_directory(place / "mine");
+  auto guest = Directory::open(options_at(place / "mine"));
+  ASSERT_TRUE(guest && spill(**guest, 1, pattern(100)));
+  guest->reset();
+  EXPECT_EQ(entries(place / "mine"), 0U) << "it stays, with nothing in it";
+
+  auto host = Directory::open(options_at(place / "r"));
+  ASSERT_TRUE(host && spill(**host, 1, pattern(100)));
   std::ofstream(place / "r" / "notes.txt") << "mine";
-  ASSERT_TRUE(Directory::open(options_at(place / "r")));
-  EXPECT_EQ(entries(place / "r"), 2U) << "what is not ours keeps the lock";
-  auto homeless = Directory::open(options_at(place / "r"));
-  ASSERT_TRUE(homeless);
-  fs::remove_all(place / "r");
+  host->reset();
+  EXPECT_EQ(entries(place / "r"), 1U) << "what is not ours stays";
+  auto homeless = Directory::open(options_at(place / "s"));
+  ASSERT_TRUE(homeless && spill(**homeless, 1, pattern(100)));
+  fs::remove_all(place / "s");
   homeless->reset();
-  EXPECT_FALSE(fs::exists(place / "r")) << "nothing is made for the sake of removing it";
+  EXPECT_FALSE(fs::exists(place / "s")) << "nothing is made for the sake of removing it";
+}
+
+TEST(SpillDirectory, NothingIsMadeWhereNothingIsSpilled) {
+  Place place;
+  ASSERT_TRUE(Directory::open(options_at(place / "r")));
+  EXPECT_EQ(place.entries(), 0U);
+}
+
+// In a directory that everybody may write to, as /tmp is.
+TEST(SpillDirectory, C91_AnotherUsersDeadSessionRefusesNobody) {
+  if (::geteuid() != 0) GTEST_SKIP() << "SKIPPED: only root can be two other users";
+  Place place;
+  fs::permissions(place.path(), fs::perms(0755));
+  fs::create_directory(place / "shared");
+  fs::permissions(place / "shared", fs::perms(01777));
+  const auto spill_as = [&](uid_t user, bool crash) {
+    const auto options = options_at(place / "shared");
+    return in_child([&] {
+      ASSERT_EQ(::setuid(user), 0);
+      auto directory = Directory::open(options);
+      ASSERT_TRUE(directory) << message(directory);
+      EXPECT_TRUE((*directory)->usable());
+      EXPECT_EQ((*directory)->swept(), user == 65533 && !crash ? 1U : 0U);
+      for (const bool retain : {false, true}) {
+        const auto file = spill(**directory, retain ? 2 : 1, pattern(100), retain);
+        ASSERT_TRUE(file) << message(file);
+        EXPECT_TRUE(file->map());
+      }
+      if (crash) ::_exit(0);
+    });
+  };
+  ASSERT_TRUE(spill_as(65533, true));
+  EXPECT_TRUE(spill_as(65534, false));
+  EXPECT_TRUE(spill_as(65533, false)) << "and its own user sweeps it";
+  EXPECT_EQ(entries(place / "shared"), 2U) << "what both retained";
 }
 
 TEST(SpillDirectory, C91_CrashedSessionsAreSwept) {
@@ -151,7 +196,6 @@ TEST(SpillDirectory, C91_CrashedSessionsAreSwept) {
   const auto next = Directory::open(options_at(place / "r"));
   ASSERT_TRUE(next);
   EXPECT_EQ((*next)->swept(), 1U);
-  EXPECT_TRUE(fs::exists((*directory)->session_path()));
   EXPECT_EQ(entries(place / "r" / "retained"), 2U);
 }
 
@@ -182,12 +226,29 @@ TEST(SpillDirectory, C91_OnlyOurFilesAreRemoved) {
 
 TEST(SpillDirectory, C91_HalfMadeAndHalfRemovedSessionsAreSwept) {
   Place place;
-  fs::create_directories(place / "r" / "1-0123456789abcdef");
-  fs::create_directories(place / "r" / "2-0123456789abcdef");
-  std::ofstream(place / "r" / "2-0123456789abcdef" / "lock");
+  const auto at = [&](const std::string& process) {
+    const auto path = place / "r" / (process + "-0123456789abcdef");
+    fs::create_directories(path);
+    return path;
+  };
+  std::ofstream(at("1") / "lock");
+  const auto now = fs::file_time_type::clock::now();
+  for (const auto& half_made : {at("2"), at("3")}) {
+    if (half_made == at("3")) std::ofstream(half_made / ".mempool-0123456789abcdef.tmp");
+    fs::last_write_time(half_made, now - std::chrono::minutes(2));
+  }
+  at("4");
   const auto directory = Directory::open(options_at(place / "r"));
   ASSERT_TRUE(directory);
-  EXPECT_EQ((*directory)->swept(), 2U);
+  EXPECT_EQ((*directory)->swept(), 3U);
+  EXPECT_TRUE(fs::exists(at("4"))) << "somebody is making it";
+}
+
+// In a child, where no failure is reported: says why.
+template <class T>
+bool succeeded(const Result<T>& result) {
+  if (!result) std::cerr << message(result) << std::endl;
+  return result.has_value();
 }
 
 // As many processes at once; each ends with the status that `body` returns.
@@ -218,33 +279,32 @@ TEST(SpillDirectory, ManyProcessesComeAndGo) {
           Directory::open({.root = place / "r", .incarnation = incarnation_of_round(round)});
       if (!directory) return 2;
       const auto file = spill(**directory, round, pattern(5000));
-      if (!file || !file->map()) return 3;
+      if (!succeeded(file) || !succeeded(file->map())) return 3;
       // Every third session is left as a crash leaves it, but for the lock, which is the
       // process's.
       if (round % 3 == 0) static_cast<void>(directory->release());
     }
     return 0;
   });
-  auto last = Directory::open(options_at(place / "r"));
-  ASSERT_TRUE(last);
-  EXPECT_EQ(entries(place / "r"), 2U) << "the lock and the last session";
-  last->reset();
-  EXPECT_EQ(entries(place / "r"), 0U);
+  ASSERT_TRUE(Directory::open(options_at(place / "r")));
+  EXPECT_TRUE(!fs::exists(place / "r") || entries(place / "r") == 0U);
 }
 
-// Each time that nobody else is there the lock file goes with a session. Were the lock of a file
-// without a name taken for the root's, a session would be swept while it is made.
-TEST(SpillDirectory, ManyProcessesMakeAndRemoveTheLock) {
+// All sweep while all make, in a root that comes and goes.
+TEST(SpillDirectory, NobodyIsSweptWhileItIsMade) {
   Place place;
   expect_all_to_succeed(4, [&] {
     for (std::uint64_t round = 0; round < 200; ++round) {
       const auto directory =
           Directory::open({.root = place / "r", .incarnation = incarnation_of_round(round)});
-      if (!directory || !fs::exists((*directory)->session_path() / "lock")) return 2;
+      if (!directory) return 2;
+      const auto file = spill(**directory, round, pattern(10));
+      if (!succeeded(file) || !succeeded(file->map())) return 3;
+      if (!fs::exists((*directory)->session_path() / "lock")) return 4;
     }
     return 0;
   });
-  EXPECT_EQ(entries(place / "r"), 0U);
+  EXPECT_TRUE(!fs::exists(place / "r") || entries(place / "r") == 0U);
 }
 
 TEST(SpillDirectory, AForkedChildLeavesItsParentsFiles) {
@@ -260,20 +320,45 @@ TEST(SpillDirectory, AForkedChildLeavesItsParentsFiles) {
 TEST(SpillDirectory, UnusableRootsAreNamed) {
   Place place;
   std::ofstream(place / "text") << "x";
-  for (const auto& root : {place / "text", place / "text" / "below", place / "text" / "b" / "c"}) {
+  const auto refused = [&](const fs::path& root, Code why) {
     const auto directory = Directory::open(options_at(root));
-    EXPECT_EQ(code(directory), Code::kInvalidArgument) << message(directory);
-    EXPECT_NE(message(directory).find(root.native()), std::string::npos) << message(directory);
-  }
+    ASSERT_TRUE(directory) << message(directory);
+    const auto usable = (*directory)->usable();
+    EXPECT_EQ(code(usable), why) << message(usable);
+    EXPECT_NE(message(usable).find(place.path().native()), std::string::npos) << message(usable);
+    const auto file = spill(**directory, 1, pattern(10));
+    EXPECT_EQ(code(file), why) << message(file);
+    EXPECT_NE(message(file).find(root.native()), std::string::npos) << message(file);
+  };
+  for (const auto& root : {place / "text", place / "text" / "below", place / "text" / "b" / "c"})
+    refused(root, Code::kInvalidArgument);
   EXPECT_EQ(code(Directory::open(options_at(""))), Code::kInvalidArgument);
   fs::permissions(place.path(), fs::perms(0555));
   EXPECT_TRUE(in_child([&] {
     become_nobody();
-    const auto directory = Directory::open(options_at(place / "r"));
-    EXPECT_EQ(code(directory), Code::kPermissionDenied);
-    EXPECT_NE(message(directory).find((place / "r").native()), std::string::npos);
+    refused(place / "r", Code::kPermissionDenied);
   }));
   fs::permissions(place.path(), fs::perms(0755));
+  EXPECT_TRUE(in_child([&] {
+    fs::create_directory(place / "gone");
+    fs::current_path(place / "gone");
+    fs::remove(place / "gone");
+    const auto directory = Directory::open(options_at(".mempool"));
+    ASSERT_TRUE(directory) << message(directory);
+    EXPECT_EQ(code((*directory)->usable()), Code::kNotFound);
+    EXPECT_EQ(code(spill(**directory, 1, pattern(10))), Code::kIo);
+  }));
+}
+
+TEST(SpillDirectory, ARootThatIsMendedIsTaken) {
+  Place place;
+  std::ofstream(place / "r") << "x";
+  const auto directory = Directory::open(options_at(place / "r"));
+  ASSERT_TRUE(directory);
+  EXPECT_EQ(code(spill(**directory, 1, pattern(10))), Code::kInvalidArgument);
+  fs::remove(place / "r");
+  EXPECT_TRUE((*directory)->usable());
+  EXPECT_TRUE(spill(**directory, 1, pattern(10)));
 }
 
 TEST(SpillDirectory, OneSessionOfOneName) {
@@ -282,10 +367,14 @@ TEST(SpillDirectory, OneSessionOfOneName) {
   {
     const auto first = Directory::open(options);
     ASSERT_TRUE(first) << message(first);
-    EXPECT_EQ(code(Directory::open(options)), Code::kExists);
     EXPECT_TRUE(spill(**first, 1, pattern(10)));
+    const auto second = Directory::open(options);
+    ASSERT_TRUE(second) << message(second);
+    EXPECT_EQ(code(spill(**second, 1, pattern(10))), Code::kExists);
+    EXPECT_TRUE(spill(**first, 2, pattern(10)));
   }
-  EXPECT_TRUE(Directory::open(options));
+  const auto next = Directory::open(options);
+  EXPECT_TRUE(next && spill(**next, 1, pattern(10)));
 }
 
 TEST(SpillDirectory, QuotaIsExact) {
@@ -392,10 +481,12 @@ TEST(SpillDirectory, C73_ASessionThatWasDeletedIsAnError) {
   Place place;
   const auto directory = Directory::open(options_at(place / "r", 1 << 20));
   ASSERT_TRUE(directory);
+  ASSERT_TRUE(spill(**directory, 1, pattern(10)));
+  const auto used = (*directory)->used_bytes();
   fs::remove_all((*directory)->session_path());
-  const auto file = spill(**directory, 1, pattern(10));
+  const auto file = spill(**directory, 2, pattern(10));
   EXPECT_EQ(code(file), Code::kIo) << message(file);
-  EXPECT_EQ((*directory)->used_bytes(), 0U);
+  EXPECT_EQ((*directory)->used_bytes(), used);
 }
 
 TEST(SpillDirectory, C50_RetainedFilesOfManyLivesLieSideBySide) {

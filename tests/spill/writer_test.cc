@@ -265,7 +265,35 @@ TEST(SpillWriter, ReadOnlyFileSystemSaysSo) {
     EXPECT_EQ(code(writer), Code::kPermissionDenied);
     EXPECT_NE(message(writer).find("Read-only file system"), std::string::npos);
     const auto directory = Directory::open({.root = place / ".mempool"});
-    EXPECT_EQ(code(directory), Code::kPermissionDenied) << message(directory);
+    ASSERT_TRUE(directory) << message(directory);
+    EXPECT_EQ(code((*directory)->usable()), Code::kPermissionDenied);
+    const auto spilled = (*directory)->create(1, 1, "", false);
+    EXPECT_EQ(code(spilled), Code::kPermissionDenied) << message(spilled);
+  });
+  if (!ran) GTEST_SKIP() << "SKIPPED: mounting a file system is not permitted here";
+}
+
+TEST(SpillWriter, C74_OutOfInodesSaysSo) {
+  Place place;
+  const bool ran = on_small_disk(place.path(), "size=4m,nr_inodes=3", [&] {
+    const auto directory = Directory::open({.root = place / ".mempool"});
+    ASSERT_TRUE(directory);
+    const auto says_so = [](const auto& failed) {
+      EXPECT_EQ(code(failed), Code::kNoSpace) << message(failed);
+      EXPECT_NE(message(failed).find("no inodes left"), std::string::npos) << message(failed);
+    };
+    std::ofstream(place / "filler") << "x";
+    says_so((*directory)->create(1, 1, "", false));
+    fs::remove(place / ".mempool");
+    std::ofstream(place / "another") << "x";
+    says_so(Writer::create(place / "a", meta_of(1), false));
+    says_so((*directory)->create(1, 1, "", false));
+    // A full disk is a full disk, inodes or not.
+    const auto bytes = pattern(8 << 20);
+    fs::remove(place / "another");
+    const auto large = Writer::create(place / "a", meta_of(bytes.size()), false);
+    EXPECT_EQ(code(large), Code::kNoSpace);
+    EXPECT_EQ(message(large).find("inodes"), std::string::npos) << message(large);
   });
   if (!ran) GTEST_SKIP() << "SKIPPED: mounting a file system is not permitted here";
 }

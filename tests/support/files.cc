@@ -29,9 +29,11 @@ std::size_t TemporaryDirectory::entries() const {
       std::distance(fs::directory_iterator(path_), fs::directory_iterator()));
 }
 
-std::optional<SmallDisk> SmallDisk::mount(const fs::path& where, std::uint64_t bytes) {
+std::optional<SmallDisk> SmallDisk::mount(const fs::path& where, std::uint64_t bytes,
+                                          std::uint64_t inodes) {
   fs::create_directories(where);
-  const auto size = "size=" + std::to_string(bytes);
+  auto size = "size=" + std::to_string(bytes);
+  if (inodes != 0) size += ",nr_inodes=" + std::to_string(inodes);
   if (::mount("tmpfs", where.c_str(), "tmpfs", MS_NOSUID | MS_NODEV, size.c_str()) != 0)
     return std::nullopt;
   return SmallDisk(where);

@@ -33,10 +33,12 @@ class TemporaryDirectory {
 };
 
 /// A file system of its own with `bytes` of room, mounted at `where` as long as this lives. Nothing
-/// where mounting is not allowed.
+/// where mounting is not allowed. `inodes`: how many files and directories it takes, itself
+/// counted; 0: as the system likes.
 class SmallDisk {
  public:
-  static std::optional<SmallDisk> mount(const fs::path& where, std::uint64_t bytes);
+  static std::optional<SmallDisk> mount(const fs::path& where, std::uint64_t bytes,
+                                        std::uint64_t inodes = 0);
   SmallDisk(SmallDisk&& other) noexcept;
   SmallDisk& operator=(SmallDisk&&) = delete;
   ~SmallDisk();
