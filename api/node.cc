@@ -10,6 +10,7 @@
 #include "api/blob_file.h"
 #include "api/identity.h"
 #include "api/spill_disk.h"
+#include "transport/log.h"
 
 namespace mempool {
 namespace {
@@ -44,28 +45,46 @@ Result<View> read_part(const spill::File& file, std::uint64_t offset, std::uint6
   return View({held, bytes}, Path::kMappedFile, drop_part, held, nullptr);
 }
 
-}  // namespace
-
-Result<std::unique_ptr<Node>> Node::open(const PoolOptions& options, const BlobId& life,
-                                         std::shared_ptr<const store::RemotePins> pins) {
+/// Null when there is none. One that cannot be used is an error of the blob that needs it; those
+/// who run a node hear of it before.
+Result<std::unique_ptr<store::Disk>> open_disk(const PoolOptions& options, const BlobId& life) {
+  if (options.spill_dir.empty()) return nullptr;
   auto directory = spill::Directory::open({.root = options.spill_dir,
                                            .cluster = life.cluster,
                                            .node = life.node,
                                            .incarnation = life.incarnation,
                                            .quota_bytes = options.max_disksize});
   if (!directory) return forward_error(std::move(directory));
+  const auto usable = (*directory)->usable();
+  if (!usable && !options.listen.empty())
+    transport::log().warn(
+        "the spill directory {} is of no use: {}; blobs that need it will be refused (see mempool "
+        "doctor)",
+        options.spill_dir, usable.error().message);
+  return make_spill_disk(std::move(*directory));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Node>> Node::open(const PoolOptions& options, const BlobId& life,
+                                         std::shared_ptr<const store::RemotePins> pins) {
+  auto disk = open_disk(options, life);
+  if (!disk) return forward_error(std::move(disk));
   auto store = store::Store::create({.max_memsize = options.max_memsize,
                                      .policy = options.policy,
                                      .exposed = pins != nullptr,
                                      .quarantine_ms = options.quarantine_ms,
                                      .remote_pins = std::move(pins)},
-                                    make_spill_disk(std::move(*directory)));
+                                    std::move(*disk));
   if (!store) return forward_error(std::move(store));
   return std::unique_ptr<Node>(new Node(options, life, std::move(*store)));
 }
 
 Node::Node(const PoolOptions& options, const BlobId& life, std::unique_ptr<store::Store> store)
-    : life_(life), timeout_ms_(options.timeout_ms), store_(std::move(store)) {}
+    : life_(life),
+      timeout_ms_(options.timeout_ms),
+      drop_on_evict_(options.drop_on_evict),
+      store_(std::move(store)) {}
 
 void Node::count_in(PathCounters& counters) {
   counters_ = &counters;
@@ -81,7 +100,7 @@ Status Node::check(const SetOptions& options) {
 
 store::BlobOptions Node::blob_options(const SetOptions& options, std::uint32_t timeout_ms) const {
   return {.type_name = options.type_name,
-          .drop_on_evict = options.drop_on_evict,
+          .drop_on_evict = options.drop_on_evict || drop_on_evict_,
           .retain = options.retain,
           .timeout_ms = timeout_ms ? timeout_ms : timeout_ms_};
 }

@@ -80,6 +80,7 @@ class Node final : public Verbs {
 
   const BlobId life_;
   const std::uint32_t timeout_ms_;
+  const bool drop_on_evict_;
   std::unique_ptr<store::Store> store_;
   PathCounters* counters_ = nullptr;
 

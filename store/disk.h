@@ -51,7 +51,8 @@ class Disk {
  public:
   virtual ~Disk() = default;
 
-  /// Starts the file of a blob of exactly `length` bytes. NoSpace when quota or disk have no room.
+  /// Starts the file of a blob of exactly `length` bytes; the first one may be what finds out that
+  /// there is no place for any. NoSpace when quota or disk have no room.
   virtual Result<std::unique_ptr<DiskWriter>> create(std::uint64_t object, std::uint64_t length,
                                                      std::string_view type_name, bool retain) = 0;
 

@@ -186,7 +186,11 @@ Result<FileRef> Store::write_to_disk(std::uint64_t object, bool release) {
 }
 
 Status Store::State::write(Entry& entry, Lock& lock) {
-  if (disk == nullptr) return fail(Code::kUnsupported, "this pool has no disk");
+  if (disk == nullptr) {
+    return fail(Code::kUnsupported,
+                "there is no spill directory to write blobs to (spill_dir is none); savetodisk "
+                "writes to a path of the caller's");
+  }
   const bool retain = (entry.flags & Entry::kRetain) != 0;
   open_transition(entry, Transition::Kind::kWrite);
   lock.unlock();

@@ -194,7 +194,10 @@ Result<Store::Draft> Store::begin_slowly(Draft draft, const BlobOptions& options
       case State::Room::kFailed:
         return tl::unexpected<Error>(std::move(error));
       case State::Room::kNothingToEvict:
-        return begin_on_disk(std::move(draft), options, "finds nothing in memory to evict");
+        return begin_on_disk(std::move(draft), options,
+                             state.disk != nullptr
+                                 ? "finds nothing in memory to evict"
+                                 : "finds too little in memory that may be discarded");
       case State::Room::kDiskFull:
         return begin_on_disk(std::move(draft), options,
                              "would evict more than the disk has room for");
@@ -216,7 +219,12 @@ Result<Store::Draft> Store::begin_on_disk(Draft draft, const BlobOptions& option
   const std::string what = "a blob of " + std::to_string(draft.length_) + " bytes " +
                            std::string(why) + " (max_memsize is " +
                            std::to_string(state.options.max_memsize) + ")";
-  if (state.disk == nullptr) return fail(Code::kNoSpace, what + ", and this pool has no disk");
+  if (state.disk == nullptr) {
+    return fail(Code::kNoSpace,
+                what +
+                    ", and there is no spill directory: delete blobs or set them with "
+                    "drop_on_evict, raise max_memsize, or give a spill_dir");
+  }
   auto writer = state.disk->create(draft.object_, draft.length_, options.type_name, options.retain);
   if (!writer) return fail(writer.error().code, what + ": " + writer.error().message);
   draft.writer_ = std::move(*writer);

@@ -128,6 +128,20 @@ void Configuration::text(std::string name, std::string& value, std::string place
        .value = [&value] { return Words{value}; }});
 }
 
+void Configuration::directory_or_none(std::string name, std::string& value, std::string what) {
+  static constexpr auto kNone = "none";
+  add({.name = std::move(name),
+       .kind = Kind::kText,
+       .placeholder = "DIR|none",
+       .what = std::move(what),
+       .assign = [&value](const Words& words) -> Status {
+         if (words.at(0).empty()) return wrong("it is empty; say a directory, or none");
+         value = words.at(0) == kNone ? "" : words.at(0);
+         return {};
+       },
+       .value = [&value] { return Words{value.empty() ? kNone : value}; }});
+}
+
 void Configuration::list(std::string name, Words& value, std::string placeholder,
                          std::string what) {
   add({.name = std::move(name),

@@ -31,6 +31,8 @@ class Configuration {
   // Settings: where the value goes, and what it is by default. `placeholder` and `what` are for
   // --help.
   void text(std::string name, std::string& value, std::string placeholder, std::string what);
+  /// A directory, or "none", which is the empty text to the library. (One of that name: "./none".)
+  void directory_or_none(std::string name, std::string& value, std::string what);
   /// Repeated, or separated by commas.
   void list(std::string name, Words& value, std::string placeholder, std::string what);
   /// A list of some of the `known` names.

@@ -17,6 +17,7 @@
 #include "api/programs/machine.h"
 #include "api/programs/nameless_file.h"
 #include "api/programs/print.h"
+#include "spill/error.h"
 
 namespace mempool::programs {
 namespace {
@@ -76,7 +77,10 @@ class Trial {
   /// Empty when all of it works, else what does not.
   std::string run() {
     const int fd = open_nameless(place_);
-    if (fd < 0) return failed("a file cannot be made");
+    if (fd < 0) {
+      error_ = errno;
+      return "a file cannot be made: " + spill::reason_of_creation(error_, place_);
+    }
     const auto failure = use(fd);
     close(fd);
     return failure;
@@ -86,7 +90,7 @@ class Trial {
  private:
   std::string failed(const std::string& what) {
     error_ = errno;
-    return what + ": " + std::strerror(error_);
+    return what + ": " + spill::reason_of(error_);
   }
 
   std::string use(int fd) {
@@ -121,9 +125,10 @@ Finding examine_writing(const fs::path& directory, const fs::path& place) {
   if (failure.empty()) return {Sign::kFine, "spill directory", where + " takes blob files", {}};
   const bool rights = trial.error() == EACCES || trial.error() == EPERM;
   const bool full = trial.error() == ENOSPC || trial.error() == EDQUOT;
-  const Commands remedy = rights ? Commands{as_root("install -d -o $USER " + directory.native())}
-                          : full ? Commands{"df -h " + place.native(), kElsewhere[0]}
-                                 : kElsewhere;
+  const Commands remedy =
+      rights ? Commands{as_root("install -d -o $USER " + directory.native())}
+      : full ? Commands{"df -h " + place.native(), "df -i " + place.native(), kElsewhere[0]}
+             : kElsewhere;
   return unusable(where + " is of no use: " + failure, remedy);
 }
 
@@ -136,7 +141,7 @@ Finding examine_room(const struct statvfs& room, const PoolOptions& options) {
   if (free < kTriedBytes)
     return {Sign::kProblem, "spill room", "the disk is full: " + sentence, kElsewhere};
   if (room.f_files != 0 && room.f_favail == 0)
-    return {Sign::kProblem, "spill room", "the file system has no files left: " + sentence,
+    return {Sign::kProblem, "spill room", "the file system has no inodes left: " + sentence,
             kElsewhere};
   if (free < wanted) return {Sign::kWarning, "spill room", sentence, kElsewhere};
   return {Sign::kFine, "spill room", sentence, {}};
@@ -158,10 +163,14 @@ Finding examine_file_system(const fs::path& place) {
 }  // namespace
 
 Findings examine_spill_directory(const PoolOptions& options) {
+  if (options.spill_dir.empty())
+    return {{Sign::kFine,
+             "spill directory",
+             "none is wanted: what max-memsize has no room for is discarded or refused",
+             {}}};
   std::error_code error;
   const auto directory = fs::absolute(options.spill_dir, error).lexically_normal();
-  if (options.spill_dir.empty() || error)
-    return {unusable("spill-dir is no path: \"" + options.spill_dir + "\"", kElsewhere)};
+  if (error) return {unusable("spill-dir is no path: \"" + options.spill_dir + "\"", kElsewhere)};
   const auto place = nearest(directory);
   if (!fs::is_directory(place, error))
     return {

@@ -30,7 +30,10 @@ void Settings::declare(Configuration& to) {
   to.list("join", pool.join, "HOST:PORT", "another node of the cluster; it may start later");
   to.size("max-memsize", pool.max_memsize, "limit of payload bytes in memory");
   to.size("max-disksize", pool.max_disksize, "limit of spill files on disk; 0: what the disk has");
-  to.text("spill-dir", pool.spill_dir, "DIR", "where cold blobs go");
+  to.directory_or_none("spill-dir", pool.spill_dir,
+                       "where cold blobs go; none: nowhere, blobs set with drop-on-evict are "
+                       "discarded and others stay in memory");
+  to.flag("drop-on-evict", pool.drop_on_evict, "discard every blob instead of spilling it");
   to.choice<Policy>("policy", pool.policy, {{"lru", Policy::kLru}, {"mru", Policy::kMru}},
                     "which blobs go first: the least or the most recently used");
   to.text("cluster", pool.cluster, "NAME", "name of the cluster");

@@ -30,8 +30,8 @@ inline const std::vector<std::string_view> kClusterSettings = {
     "cluster", "provider", "require-rdma", "reread", "timeout-ms", "log-level"};
 /// ... and what only nodes have.
 inline const std::vector<std::string_view> kNodeSettings = {
-    "listen", "join",     "max-memsize",    "max-disksize",  "spill-dir",
-    "policy", "insecure", "read-window-ms", "quarantine-ms",
+    "listen",        "join",   "max-memsize", "max-disksize",   "spill-dir",
+    "drop-on-evict", "policy", "insecure",    "read-window-ms", "quarantine-ms",
 };
 
 }  // namespace mempool::programs

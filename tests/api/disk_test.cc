@@ -27,7 +27,7 @@ TEST_F(PoolTest, C45_AllWhoWaitGetTheErrorAndTheStateStays) {
   constexpr std::size_t kCallers = 8;
   std::vector<Code> codes(kCallers);
   {
-    const BrokenDisk broken(session_directory());
+    const BrokenDisk broken(session_directory(pool));
     std::vector<std::thread> callers;
     for (auto& result : codes) callers.emplace_back([&] { result = code(pool.movetodisk(ref)); });
     for (auto& caller : callers) caller.join();

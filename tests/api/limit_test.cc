@@ -160,10 +160,11 @@ TEST_F(PoolTest, C72_AllDeletedLeavesNothing) {
 
 TEST_F(PoolTest, C73_FailedSpillLeavesCountersOrderAndBytes) {
   auto pool = must(Pool::open(options(2 * kMiB)));
+  const auto session = session_directory(pool);
   const auto a = set(pool, 1), b = set(pool, 2);
   const auto before = store_stats(pool);
   {
-    const BrokenDisk broken(session_directory());
+    const BrokenDisk broken(session);
     const auto refused = pool.poolset(pattern(kMiB, 3));
     EXPECT_EQ(code(refused), Code::kIo) << message(refused);
     EXPECT_EQ(code(pool.poolset(pattern(3 * kMiB, 3))), Code::kIo);

@@ -1,7 +1,6 @@
 // A pool inside the test's process, private to it, over a real spill directory.
 #pragma once
 
-#include <stdexcept>
 #include <utility>
 #include <vector>
 
@@ -47,11 +46,12 @@ class PoolTest : public ::testing::Test {
   std::vector<fs::path> blob_files() const { return files_below(spill_directory(), ".blob"); }
   std::vector<fs::path> temporary_files() const { return files_below(spill_directory(), ".tmp"); }
 
-  /// The one session directory of an open pool.
-  fs::path session_directory() const {
-    for (const auto& entry : fs::directory_iterator(spill_directory()))
-      if (entry.is_directory() && entry.path().filename() != "retained") return entry.path();
-    throw std::runtime_error("there is no session directory");
+  /// The one session directory of a pool, which makes it for its first file.
+  fs::path session_directory(Pool& pool) const {
+    const auto ref = set(pool, 1, 1);
+    const auto file = must(pool.copytodisk(ref));
+    must(pool.pooldelete(ref));
+    return fs::path(file.path).parent_path();
   }
 
   const TemporaryDirectory directory_;

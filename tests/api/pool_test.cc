@@ -182,17 +182,6 @@ TEST_F(PoolTest, OptionsThatCannotWorkAreRefused) {
   refused(
       [](auto& o) { o.listen = "127.0.0.1:0", o.require_rdma = true, o.providers = {"sockets"}; },
       Code::kNoProvider);
-  refused([](auto& o) { o.spill_dir = ""; }, Code::kInvalidArgument);
-  write_file(directory_ / "file", {});
-  refused([&](auto& o) { o.spill_dir = directory_ / "file"; }, Code::kInvalidArgument);
-}
-
-TEST_F(PoolTest, NodeThatCannotOpenItsSpillDirectoryEndsCleanly) {
-  auto node = options();
-  node.listen = "127.0.0.1:0";
-  write_file(directory_ / "file", {});
-  node.spill_dir = directory_ / "file";
-  EXPECT_EQ(code(Pool::open(node)), Code::kInvalidArgument);
 }
 
 /// The listener is bound, the store stands, and then no provider opens.

@@ -42,11 +42,12 @@ TEST_F(UsageTest, HelpNamesEveryFlag) {
   const auto ran = run_daemon({"--help"});
   EXPECT_EQ(ran.status, 0);
   for (const char* flag :
-       {"--listen",     "--join",         "--max-memsize", "--max-disksize",      "--spill-dir",
-        "--policy",     "--cluster",      "--provider",    "--require-rdma",      "--reread",
-        "--timeout-ms", "--insecure",     "--log-level",   "--read-window-ms",    "--quarantine-ms",
-        "--config",     "--print-config", "--version",     "MEMPOOL_MAX_MEMSIZE", "lru",
-        "HOST:PORT"})
+       {"--listen",    "--join",          "--max-memsize",    "--max-disksize",
+        "--spill-dir", "--drop-on-evict", "--policy",         "--cluster",
+        "--provider",  "--require-rdma",  "--reread",         "--timeout-ms",
+        "--insecure",  "--log-level",     "--read-window-ms", "--quarantine-ms",
+        "--config",    "--print-config",  "--version",        "MEMPOOL_MAX_MEMSIZE",
+        "lru",         "HOST:PORT"})
     EXPECT_THAT(ran.out, HasSubstr(flag));
   const auto cli = run({cli_program(), "--help"});
   EXPECT_EQ(cli.status, 0);
@@ -175,17 +176,25 @@ TEST_F(UsageTest, RequiredRdmaThatIsNotThere) {
                  "RDMA is required");
 }
 
-TEST_F(UsageTest, SpillDirectoriesThatCannotBe) {
+TEST_F(UsageTest, SpillDirectoriesThatCannotBeAreToldAtTheStart) {
   write_file(directory_ / "file", {});
-  const auto in = [&](const fs::path& place) {
-    return run_daemon({"--listen", "127.0.0.1:0", "--spill-dir", place.native()});
-  };
-  expect_refused(in(directory_ / "file"), "file");
-  expect_refused(in(directory_ / "file" / "below"), "below");
-  const auto in_proc = in("/proc/self/mempool");
-  EXPECT_EQ(in_proc.status, 1);
-  EXPECT_THAT(in_proc.err, HasSubstr("/proc/self/mempool"));
-  expect_refused(in(""), "spill directory");
+  for (const auto& place : {directory_ / "file", directory_ / "file" / "below"}) {
+    Daemon node(place);
+    EXPECT_THAT(node.child().err(),
+                AllOf(HasSubstr("[warning]"), HasSubstr("spill directory " + place.native()),
+                      HasSubstr("is no directory")));
+    auto client = connect(node);
+    const auto ref = set(client, 1);
+    const auto refused = client.movetodisk(ref);
+    EXPECT_EQ(code(refused), Code::kInvalidArgument);
+    EXPECT_THAT(message(refused), HasSubstr(place.native()));
+    EXPECT_TRUE(holds(client, ref, 1));
+  }
+  Daemon node(spill_directory("fine"));
+  EXPECT_THAT(node.child().err(), ::testing::Not(HasSubstr("warning")));
+  EXPECT_FALSE(fs::exists(spill_directory("fine"))) << "nothing is spilled yet";
+  expect_usage(run_daemon({"--listen", "127.0.0.1:0", "--spill-dir", ""}),
+               "--spill-dir: it is empty");
 }
 
 TEST_F(UsageTest, SpillDirectoryWithoutPermission) {
@@ -195,16 +204,37 @@ TEST_F(UsageTest, SpillDirectoryWithoutPermission) {
   fs::create_directories(place);
   fs::permissions(place, fs::perms::owner_read | fs::perms::owner_exec);
   fs::permissions(directory_.path(), fs::perms::all);
-  Words command;
+  Words prefix;
   if (::geteuid() == 0)
-    command = {"/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"};
-  command.insert(command.end(),
-                 {daemon_program(), "--listen", "127.0.0.1:0", "--spill-dir", place / "below"});
-  const auto ran = run(command);
-  if (ran.err.find("setpriv") != std::string::npos || ran.status == 127 ||
-      ran.err.find("error while loading") != std::string::npos)
+    prefix = {"/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"};
+  Words probe = prefix;
+  probe.insert(probe.end(), {daemon_program(), "--version"});
+  if (const auto ran = run(probe); ran.status != 0)
     GTEST_SKIP() << "SKIPPED: another user cannot be taken here: " << ran.err;
-  expect_failure(ran, "PermissionDenied", place.native());
+  Daemon node(place / "below", Daemon::Options{.prefix = prefix});
+  EXPECT_THAT(node.child().err(), AllOf(HasSubstr("[warning]"), HasSubstr(place.native()),
+                                        HasSubstr("Permission denied")));
+  auto client = connect(node);
+  const auto refused = client.movetodisk(set(client, 1));
+  EXPECT_EQ(code(refused), Code::kPermissionDenied);
+  EXPECT_THAT(message(refused),
+              AllOf(HasSubstr((place / "below").native()), HasSubstr("Permission denied")));
+}
+
+TEST_F(UsageTest, NoSpillDirectoryIsWanted) {
+  Daemon node("none", Daemon::Options{.arguments = {"--drop-on-evict"},
+                                      .max_memsize = "2MiB",
+                                      .child = {.directory = directory_.path().native()}});
+  EXPECT_THAT(node.child().err(), ::testing::Not(HasSubstr("warning")));
+  auto client = connect(node);
+  const auto first = set(client, 1);
+  const auto refused = client.movetodisk(first);
+  EXPECT_EQ(code(refused), Code::kUnsupported);
+  EXPECT_THAT(message(refused), HasSubstr("there is no spill directory"));
+  for (std::uint64_t seed = 2; seed < 8; ++seed) set(client, seed);
+  EXPECT_EQ(code(client.poolget(first)), Code::kNotFound);
+  EXPECT_EQ(code(client.poolset(pattern(3 * kMiB))), Code::kNoSpace);
+  EXPECT_EQ(directory_.entries(), 0U);
 }
 
 TEST_F(UsageTest, WrongUsageOfTheClient) {

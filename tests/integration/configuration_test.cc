@@ -76,6 +76,7 @@ TEST_F(ConfigurationTest, WhatIsPrintedGivesTheSameAgain) {
                     "3MB",
                     "--spill-dir",
                     "a \"dir\"\\\twith\n'all' \xC3\xA4 # =",
+                    "--drop-on-evict",
                     "--policy",
                     "mru",
                     "--cluster",
@@ -135,7 +136,6 @@ TEST_F(ConfigurationTest, ANodeUsesIt) {
   ASSERT_TRUE(eventually([&] { return node.out().ends_with('\n') || !node.running(); }));
   ASSERT_THAT(node.out(), AllOf(StartsWith("ready 127.0.0.1:"), HasSubstr("providers=sockets\n")))
       << node.err();
-  EXPECT_TRUE(fs::exists(spill_directory("a")));
   const auto address = node.out().substr(6, node.out().find(' ', 6) - 6);
   // The same file serves the client, which has no use for most of it.
   const auto ran =
@@ -145,8 +145,23 @@ TEST_F(ConfigurationTest, ANodeUsesIt) {
   const auto client =
       run({cli_program(), "--config", file("node = '" + address + "'\n", "c.toml"), "nodes"});
   EXPECT_THAT(client.out, HasSubstr(address)) << client.err;
+  auto pool = must(Pool::connect(address));
+  EXPECT_THAT(must(pool.copytodisk(set(pool, 1))).path, StartsWith(spill_directory("a").native()));
   node.signal(SIGTERM);
   EXPECT_EQ(node.wait(), (Ended{0, 0}));
+}
+
+TEST_F(ConfigurationTest, NoSpillDirectoryHasAWord) {
+  const auto none = "\nspill-dir = \"none\"  # ";
+  EXPECT_THAT(printed({"--spill-dir", "none"}), HasSubstr(none + std::string("flag --spill-dir")));
+  EXPECT_THAT(printed({}, {"MEMPOOL_SPILL_DIR=none"}), HasSubstr(none));
+  const auto path = file(printed({"--spill-dir", "none"}));
+  EXPECT_THAT(printed({"--config", path}), HasSubstr(none + path));
+  // A directory of that name is another one, and so is what nobody said.
+  EXPECT_THAT(printed({"--spill-dir", "./none"}), HasSubstr("spill-dir = \"./none\""));
+  EXPECT_THAT(printed({}, {"MEMPOOL_SPILL_DIR="}), HasSubstr("spill-dir = \".mempool\""));
+  expect_misused(run_daemon({"--spill-dir", ""}), "--spill-dir: ", "say a directory, or none");
+  expect_refused("spill-dir = ''\n", 1, "say a directory, or none");
 }
 
 TEST_F(ConfigurationTest, TheClientPrintsItsOwnToo) {

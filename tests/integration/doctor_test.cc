@@ -71,6 +71,12 @@ class DoctorTest : public ClusterTest {
       return false;
     }
   }
+  /// Whether one would find a place for a blob's file.
+  bool node_spills(Words prefix, const fs::path& spill) const {
+    Daemon node(spill, Daemon::Options{.prefix = std::move(prefix)});
+    auto client = connect(node);
+    return client.copytodisk(set(client, 1)).has_value();
+  }
   static bool has_rdma() {
     std::error_code error;
     return fs::exists("/sys/class/infiniband", error) &&
@@ -118,6 +124,7 @@ TEST_F(DoctorTest, TheTextSaysTheSame) {
 }
 
 TEST_F(DoctorTest, JudgesTheNodeOfTheConfiguration) {
+  fs::create_directories(spill_directory("b"));
   Daemon node(spill_directory("b"), {.max_memsize = "96MiB"});
   auto client = connect(node);
   const auto text = "max-memsize = '96MiB'\nspill-dir = '" + spill_directory("b").native() +
@@ -288,7 +295,7 @@ TEST_F(DoctorTest, SpillDirectoryWithoutPermission) {
   EXPECT_EQ(report.sign("spill directory"), "problem");
   EXPECT_THAT(report.sentence("spill directory"), HasSubstr("Permission denied"));
   EXPECT_THAT(report.remedy("spill directory"), HasSubstr("sudo install -d"));
-  EXPECT_FALSE(node_starts(prefix, closed / "below"));
+  EXPECT_FALSE(node_spills(prefix, closed / "below"));
 }
 
 TEST_F(DoctorTest, SpillDirectoriesThatCannotBe) {
@@ -297,10 +304,27 @@ TEST_F(DoctorTest, SpillDirectoriesThatCannotBe) {
     const auto report = doctor({"--spill-dir", place});
     EXPECT_EQ(report.status, 1);
     EXPECT_THAT(report.sentence("spill directory"), HasSubstr("no directory"));
-    EXPECT_FALSE(node_starts({}, place));
+    EXPECT_FALSE(node_spills({}, place));
   }
   EXPECT_EQ(doctor({"--spill-dir", "/proc/mempool"}).sign("spill directory"), "problem");
-  EXPECT_EQ(doctor({"--spill-dir", ""}).sign("spill directory"), "problem");
+  EXPECT_EQ(run({cli_program(), "doctor", "--spill-dir", ""}).status, 2);
+}
+
+TEST_F(DoctorTest, NoSpillDirectoryIsWanted) {
+  const auto report = doctor({"--spill-dir", "none"});
+  EXPECT_EQ(report.sign("spill directory"), "fine");
+  EXPECT_THAT(report.sentence("spill directory"), HasSubstr("none is wanted"));
+}
+
+TEST_F(DoctorTest, SpillDirectoryWithoutInodes) {
+  const auto disk = SmallDisk::mount(directory_ / "disk", 64 * kMiB, /*inodes=*/2);
+  if (!disk) GTEST_SKIP() << "SKIPPED: nothing can be mounted here";
+  write_file(directory_ / "disk" / "filler", {});
+  const auto report = doctor({"--spill-dir", directory_ / "disk"});
+  EXPECT_EQ(report.sign("spill directory"), "problem");
+  EXPECT_THAT(report.sentence("spill directory"), HasSubstr("no inodes left"));
+  EXPECT_THAT(report.remedy("spill directory"), HasSubstr("df -i"));
+  EXPECT_EQ(report.sign("spill room"), "problem");
 }
 
 // ---- providers ----

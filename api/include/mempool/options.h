@@ -30,11 +30,14 @@ struct ClusterOptions {
 struct PoolOptions : ClusterOptions {
   std::uint64_t max_memsize = 1ULL << 30;  // hard limit on payload bytes in memory: 1 to 2^45
   std::uint64_t max_disksize = 0;          // quota of spill files; 0: what the disk has
-  std::string spill_dir = ".mempool";      // made if need be; other nodes may have the same
-  Policy policy = Policy::kLru;            // which blobs leave memory first
-  std::string listen;                      // HOST:PORT that peers connect to; port 0 picks one
-  std::vector<std::string> join;           // HOST:PORT of other nodes; they may start later
-  bool insecure = false;  // allow `listen` on other than loopback, without authentication
+  // Made with the first file that goes there; other nodes may have the same. Empty: none, and blobs
+  // leave memory only by being deleted or, with drop_on_evict, discarded.
+  std::string spill_dir = ".mempool";
+  bool drop_on_evict = false;     // discard every blob instead of spilling it
+  Policy policy = Policy::kLru;   // which blobs leave memory first
+  std::string listen;             // HOST:PORT that peers connect to; port 0 picks one
+  std::vector<std::string> join;  // HOST:PORT of other nodes; they may start later
+  bool insecure = false;          // allow `listen` on other than loopback, without authentication
   std::uint32_t read_window_ms = 250;  // W: peers verify a one-sided read slower than this again
   std::uint32_t quarantine_ms = 1000;  // Q > W: how long freed memory waits before it is reused
 };
@@ -45,7 +48,7 @@ inline constexpr std::uint64_t kMaxTypeNameBytes = 1024;
 struct SetOptions {
   std::uint64_t node = 0;  // node id to store on; 0: this node, for a client the node it knows
   std::string type_name;  // free text kept with the blob and in its file, kMaxTypeNameBytes at most
-  bool drop_on_evict = false;    // discard instead of spilling
+  bool drop_on_evict = false;    // discard instead of spilling; PoolOptions has it for all blobs
   bool retain = false;           // keep the spill file when the blob is deleted or the node ends
   std::uint32_t timeout_ms = 0;  // 0: the pool's
 };
