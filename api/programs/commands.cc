@@ -48,13 +48,22 @@ Result<std::uint64_t> find_node(Pool& pool, const std::string& name) {
   return fail(Code::kNotFound, "no node " + name + " in the cluster; known are" + known);
 }
 
+Result<DRef> store(Pool& pool, const SourceFile& source, const SetOptions& options) {
+  auto ref = pool.poolset(source.bytes(), options);
+  auto whole = source.whole();
+  if (whole) return ref;
+  // Nobody is told of it; should it not go now, then with its node.
+  if (ref) static_cast<void>(pool.pooldelete(*ref));
+  return forward_error(std::move(whole));
+}
+
 Status set(Pool& pool, SetCommand command) {
   auto node = find_node(pool, command.on);
   if (!node) return forward_error(std::move(node));
   command.options.node = *node;
   auto source = SourceFile::open(command.file);
   if (!source) return forward_error(std::move(source));
-  return print_ref(pool.poolset(source->bytes(), command.options));
+  return print_ref(store(pool, *source, command.options));
 }
 
 Status get(Pool& pool, const std::string& text, const std::string& output) {

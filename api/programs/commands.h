@@ -7,10 +7,15 @@
 
 #include <mempool/mempool.h>
 
+#include "api/programs/source_file.h"
+
 namespace mempool::programs {
 
 /// "HOST:PORT" or a node id of the cluster; empty: 0, any node.
 Result<std::uint64_t> find_node(Pool& pool, const std::string& name);
+
+/// Stores all of a file or, should it shrink meanwhile, nothing: then SourceFile::whole() says so.
+Result<DRef> store(Pool& pool, const SourceFile& source, const SetOptions& options);
 
 struct SetCommand {
   std::string file;

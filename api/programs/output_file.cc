@@ -73,7 +73,7 @@ Status OutputFile::replace_regular(const struct stat* existing) {
   const auto name = target_ + ".part." + std::to_string(getpid());
   remove_at_end(name);
   fd_ = ::open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-  if (fd_ < 0) return failed();
+  if (fd_ < 0) return creation_error(path_);
   temporary_ = name;
   if (!existing) return {};
   // Who may not give files away keeps this one.

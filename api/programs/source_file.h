@@ -9,9 +9,9 @@
 
 namespace mempool::programs {
 
-/// The bytes of a file, mapped; standard input ("-") is first written to a nameless file, where
-/// TMPDIR says, because its size is not known. Move-only. A file that shrinks while it is read ends
-/// the program with SIGBUS.
+/// The bytes of a file, mapped, as far as it went when it was opened. What has no size to go by -
+/// standard input ("-"), files such as those of /proc - is first written to a nameless file, where
+/// TMPDIR says. Move-only; a program has one at a time.
 class SourceFile {
  public:
   static Result<SourceFile> open(const std::string& path);
@@ -21,9 +21,18 @@ class SourceFile {
 
   std::span<const std::byte> bytes() const noexcept { return bytes_; }
 
+  /// For who has used the bytes. An error: meanwhile the file was cut off, or could not be read any
+  /// more, and zeros were in the place of what was missing.
+  Status whole() const;
+
  private:
   SourceFile() = default;
-  static Result<SourceFile> map(int fd, const std::string& path);
+  static Result<SourceFile> copy(int from, const std::string& path);
+  /// Takes the descriptor.
+  static Result<SourceFile> show(int& fd, void* mapped, std::size_t size, const std::string& path);
+
+  std::string path_;
+  int fd_ = -1;  // of what is mapped
   std::span<const std::byte> bytes_;
 };
 

@@ -77,6 +77,66 @@ TEST_F(CliTest, SetReadsStandardInput) {
   EXPECT_TRUE(same(bytes_of(cli({"get", last_line(piped.out)}).out), pattern(100'000, 1)));
 }
 
+TEST_F(CliTest, FilesWithoutASizeAreStoredWhole) {
+  const auto version = read_file("/proc/version");
+  const auto ref = done({"set", "/proc/version"});
+  EXPECT_TRUE(same(bytes_of(cli({"get", ref}).out), version));
+  EXPECT_EQ(done_json({"inspect", ref})["bytes"], version.size());
+  // Also of a whole directory.
+  const auto loaded = cli({"load", "/proc/self/net/dev_snmp6"});
+  if (!fs::exists("/proc/self/net/dev_snmp6/lo")) GTEST_SKIP() << "SKIPPED: there is no IPv6 here";
+  EXPECT_EQ(loaded.status, 0) << loaded.err;
+  EXPECT_THAT(loaded.out, HasSubstr("/lo\t"));
+  EXPECT_THAT(loaded.out, ::testing::Not(HasSubstr("\t0\t")));
+}
+
+TEST_F(CliTest, AFileThatShrinksWhileItIsStoredIsNotStored) {
+  Daemon other(spill_directory("b"), {"--join", node_.address()});
+  ASSERT_TRUE(eventually([&] { return done_json({"nodes"}).size() == 2; }));
+  const auto path = directory_ / "shrinking";
+  for (const std::string command : {"set", "load"}) {
+    fs::create_directories(path);
+    write_file(path / "file", pattern(4 * kMiB));
+    other.pause();
+    Child client({cli_program(), "--node", node_.address(), command, "--on", other.address(),
+                  (command == "set" ? path / "file" : path).native()});
+    const auto maps = "/proc/" + std::to_string(client.pid()) + "/maps";
+    const auto maps_it = [&] {
+      return text_of(read_file(maps)).find((path / "file").native()) != std::string::npos;
+    };
+    EXPECT_TRUE(eventually(maps_it)) << client.err();
+    fs::resize_file(path / "file", 1000);
+    other.resume();
+    const auto ended = client.wait();
+    EXPECT_EQ(ended, (Ended{1, 0})) << client.err();
+    EXPECT_THAT(client.err(), HasSubstr("was cut off to 1000 bytes")) << command;
+    EXPECT_THAT(client.out(), IsEmpty());
+    EXPECT_EQ(done_json({"stats", "--on", other.address()})["blobs"], 0);
+  }
+}
+
+TEST_F(CliTest, OutOfInodesIsNotOutOfSpace) {
+  const auto disk = SmallDisk::mount(directory_ / "disk", 64 * kMiB, /*inodes=*/2);
+  if (!disk) GTEST_SKIP() << "SKIPPED: nothing can be mounted here";
+  const auto place = directory_ / "disk";
+  write_file(place / "filler", {});
+  const auto ref = done({"set", input()});
+  const auto says_so = [&](const Words& words) {
+    const auto ran = cli(words, {.environment = {"TMPDIR=" + place.native()}, .input = pattern(9)});
+    EXPECT_EQ(ran.status, 1) << words[0];
+    EXPECT_THAT(ran.err, AllOf(StartsWith("mempool: NoSpace: "), HasSubstr("no inodes left")))
+        << words[0];
+  };
+  says_so({"set", "-"});
+  says_so({"get", ref, "-o", (place / "out").native()});
+  says_so({"save-to-disk", ref, (place / "out").native()});
+  Daemon node(place / "spill");
+  auto client = connect(node);
+  const auto refused = client.copytodisk(set(client, 1));
+  EXPECT_EQ(code(refused), Code::kNoSpace);
+  EXPECT_THAT(message(refused), HasSubstr("no inodes left"));
+}
+
 TEST_F(CliTest, StandardInputIsKeptWhereTMPDIRSays) {
   const auto with = [&](const fs::path& place) {
     return cli({"set", "-"}, {.environment = {"TMPDIR=" + place.native()}, .input = pattern(100)});
@@ -142,7 +202,7 @@ TEST_F(CliTest, GetWritesIntoPipesAndDevices) {
   done({"get", ref, "-o", device.native()});
   EXPECT_TRUE(fs::is_symlink(device));
   EXPECT_TRUE(fs::is_character_file("/dev/null"));
-  expect_failure({"get", ref, "-o", directory_.path().native()}, "Io");
+  expect_failure({"get", ref, "-o", directory_.path().native()}, "InvalidArgument");
 }
 
 TEST_F(CliTest, GetOverTheLimitOfFileSizesLeavesNoFile) {
@@ -150,7 +210,8 @@ TEST_F(CliTest, GetOverTheLimitOfFileSizesLeavesNoFile) {
       run({"/bin/sh", "-c", "ulimit -f 64 && exec \"$0\" \"$@\"", cli_program(), "--node",
            node_.address(), "get", done({"set", input()}), "-o", output()});
   EXPECT_EQ(limited.status, 1);
-  EXPECT_THAT(limited.err, StartsWith("mempool: NoSpace: " + output()));
+  EXPECT_THAT(limited.err,
+              AllOf(StartsWith("mempool: NoSpace: " + output()), HasSubstr("ulimit -f allows")));
   for (const auto& file : files_below(directory_.path()))
     EXPECT_THAT(file.filename().native(), ::testing::Not(StartsWith("out")));
 }
@@ -347,6 +408,10 @@ TEST_F(CliTest, LoadPrintsAManifestAndVerifyProvesIt) {
   EXPECT_EQ(report["bytes"], 10 + 3 * kMiB + 1000);
   EXPECT_EQ(report["mismatches"], 0);
   EXPECT_EQ(report["gets_by_path"]["shared memory"], 4);
+  // What a reader of memory and a digest of both can do at the most.
+  ASSERT_TRUE(report["mib_per_s"].is_number()) << report;
+  EXPECT_GT(report["mib_per_s"], 0);
+  EXPECT_LT(report["mib_per_s"], 20'000);
   EXPECT_EQ(cli({"verify", "-"}, {.input = bytes_of(loaded.out)}).status, 0);
 
   // Originals that are gone or have another size prove nothing.
@@ -373,6 +438,18 @@ TEST_F(CliTest, LoadPrintsAManifestAndVerifyProvesIt) {
   EXPECT_EQ(report["mismatches"], 1);
   EXPECT_EQ(report["changed_files"], 1);
   EXPECT_EQ(report["files"], 3);
+}
+
+TEST_F(CliTest, VerifyOfNothingHasNoRate) {
+  fs::create_directories(directory_ / "tree");
+  write_file(directory_ / "tree" / "empty", {});
+  const auto manifest = (directory_ / "manifest").native();
+  write_file(manifest, bytes_of(cli({"load", (directory_ / "tree").native()}).out));
+  EXPECT_TRUE(done_json({"verify", manifest})["mib_per_s"].is_null());
+  const auto text = cli({"verify", manifest});
+  EXPECT_EQ(text.status, 0) << text.err;
+  EXPECT_THAT(text.out,
+              AllOf(HasSubstr("files       1\n"), ::testing::Not(HasSubstr("throughput"))));
 }
 
 TEST_F(CliTest, StandardOutputThatIsFullIsAnError) {
