@@ -73,6 +73,8 @@ std::string reason_of(int error) {
       return reason + " (all processes together; see fs.file-max)";
     case EFBIG:
       return reason + limit_text(RLIMIT_FSIZE, "ulimit -f");
+    case ENOMEM:
+      return reason + limit_text(RLIMIT_AS, "ulimit -v");
     default:
       return reason;
   }

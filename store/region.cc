@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 // Older userland headers than the kernel's know neither.
@@ -35,11 +36,43 @@ Result<std::size_t> round_to_pages(std::size_t bytes) {
   return (bytes + page - 1) / page * page;
 }
 
+rlim_t limit_of(__rlimit_resource resource) {
+  struct rlimit limit {};
+  return ::getrlimit(resource, &limit) == 0 ? limit.rlim_cur : RLIM_INFINITY;
+}
+
 tl::unexpected<Error> creation_failure(int error) {
-  if (error == EMFILE || error == ENFILE)
+  if (error == EMFILE)
     return fail(Code::kLimit, "no descriptor left for the pool's memory (" + reason(error) +
                                   "): raise the limit of open files, see ulimit -n");
+  if (error == ENFILE)
+    return fail(Code::kLimit, "no file left in the system for the pool's memory (" + reason(error) +
+                                  "): raise fs.file-max, see sysctl");
   return fail(Code::kIo, "memfd_create for the pool's memory: " + reason(error));
+}
+
+// The limit of file sizes counts for shared memory too, and whoever exceeds it gets SIGXFSZ, which
+// ends the process.
+Status check_file_limit(std::size_t bytes) {
+  const auto limit = limit_of(RLIMIT_FSIZE);
+  if (limit == RLIM_INFINITY || bytes <= limit) return {};
+  return fail(Code::kLimit, "the pool's memory takes " + size_text(bytes) +
+                                ", and the process's limit of file sizes, which counts for shared "
+                                "memory too, is " +
+                                std::to_string(limit) +
+                                " bytes: raise it, see ulimit -f, or choose a smaller max_memsize");
+}
+
+// The memory is not reserved: what is short is addresses.
+tl::unexpected<Error> mapping_failure(std::size_t bytes, int error) {
+  const auto limit = limit_of(RLIMIT_AS);
+  const std::string remedy =
+      limit == RLIM_INFINITY
+          ? "choose a smaller max_memsize, or see vm.max_map_count"
+          : "the process's limit of addresses is " + std::to_string(limit) +
+                " bytes: raise it, see ulimit -v, or choose a smaller max_memsize";
+  return fail(Code::kLimit,
+              "mapping " + size_text(bytes) + " of memory: " + reason(error) + "; " + remedy);
 }
 
 }  // namespace
@@ -47,6 +80,7 @@ tl::unexpected<Error> creation_failure(int error) {
 Result<Region> Region::create(std::size_t bytes) {
   auto rounded = round_to_pages(bytes);
   if (!rounded) return forward_error(std::move(rounded));
+  if (auto allowed = check_file_limit(*rounded); !allowed) return forward_error(std::move(allowed));
   const int fd = ::memfd_create("mempool-region", MFD_CLOEXEC | MFD_ALLOW_SEALING);
   if (fd < 0) return creation_failure(errno);
   Region region({}, fd);  // closes the descriptor on every way out
@@ -56,9 +90,7 @@ Result<Region> Region::create(std::size_t bytes) {
                                   reason(errno) + "; choose a smaller max_memsize");
   void* mapped =
       ::mmap(nullptr, *rounded, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
-  if (mapped == MAP_FAILED)
-    return fail(Code::kLimit, "mapping " + size_text(*rounded) + " of memory: " + reason(errno) +
-                                  "; choose a smaller max_memsize or raise ulimit -v");
+  if (mapped == MAP_FAILED) return mapping_failure(*rounded, errno);
   region.bytes_ = {static_cast<std::byte*>(mapped), *rounded};
 
   // Sealed only now: FUTURE_WRITE keeps the mapping above writable and refuses all later ones.

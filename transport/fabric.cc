@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cerrno>
 #include <condition_variable>
 #include <cstring>
 #include <mutex>
@@ -16,6 +17,7 @@
 #include <rdma/fi_rma.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -198,7 +200,9 @@ Status OpenFabric::open(const std::string& host, FabricUse use) {
   address_.resize(bytes);
   if (int s = fi_getname(&endpoint->fid, address_.data(), &bytes)) return failed("fi_getname", s);
   stop_event_ = eventfd(0, EFD_CLOEXEC);
-  if (stop_event_ < 0) return fail(Code::kLimit, "the system has no descriptors left");
+  if (stop_event_ < 0)
+    return fail(Code::kLimit, std::string("no descriptor to wake a thread by: ") +
+                                  std::strerror(errno) + " (see ulimit -n)");
   thread_ = std::thread([this] { make_progress(); });
   return {};
 }
@@ -271,6 +275,24 @@ void OpenFabric::leave_open() {
 
 // ---- memory and addresses ----
 
+namespace {
+
+/// Registering locks memory; who may lock all of it is short of something else.
+tl::unexpected<Error> no_memory_registered(std::size_t bytes, std::string_view provider) {
+  struct rlimit limit {};
+  const bool unlimited = getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur == RLIM_INFINITY;
+  const auto what = std::to_string(bytes) + " bytes for " + std::string(provider) + ": ";
+  if (unlimited)
+    return fail(Code::kLimit, "cannot register " + what +
+                                  "the system or the adapter has no memory for it, and no "
+                                  "memory-lock limit is in the way: lower max_memsize");
+  return fail(Code::kLimit, "cannot lock " + what +
+                                "raise the memory-lock limit (ulimit -l unlimited, or "
+                                "LimitMEMLOCK=infinity in the service) or lower max_memsize");
+}
+
+}  // namespace
+
 Result<std::unique_ptr<MemoryRegion>> OpenFabric::register_memory(std::span<std::byte> memory,
                                                                   std::uint64_t access) {
   // Keys are unguessable where we may choose them: only who was told may read.
@@ -284,11 +306,7 @@ Result<std::unique_ptr<MemoryRegion>> OpenFabric::register_memory(std::span<std:
   fid_mr* mr = nullptr;
   const int status =
       fi_mr_reg(domain_.get(), memory.data(), memory.size(), access, 0, key, 0, &mr, nullptr);
-  if (status == -FI_ENOMEM)
-    return fail(Code::kLimit, "cannot lock " + std::to_string(memory.size()) + " bytes for " +
-                                  std::string(provider_.name) +
-                                  ": raise the memory-lock limit (ulimit -l unlimited, or "
-                                  "LimitMEMLOCK=infinity in the service) or lower max_memsize");
+  if (status == -FI_ENOMEM) return no_memory_registered(memory.size(), provider_.name);
   if (status)
     return fail(Code::kNoProvider, "provider " + std::string(provider_.name) +
                                        " cannot register memory: " + fi_reason(status));

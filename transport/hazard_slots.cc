@@ -27,7 +27,7 @@ HazardPages::Page::~Page() {
 Result<std::unique_ptr<HazardPages::Page>> HazardPages::make_page() {
   const int descriptor = memfd_create("mempool-slots", MFD_CLOEXEC | MFD_ALLOW_SEALING);
   if (descriptor < 0)
-    return fail(Code::kLimit, std::string("no memory for a reader's slots: ") + strerror(errno));
+    return fail(Code::kLimit, std::string("cannot make the slots of a reader: ") + strerror(errno));
   // Sealed, or a reader could cut the page off under the owner's eyes, which is a SIGBUS.
   void* page = MAP_FAILED;
   if (ftruncate(descriptor, sizeof(HazardPage)) == 0 &&
@@ -36,7 +36,7 @@ Result<std::unique_ptr<HazardPages::Page>> HazardPages::make_page() {
   if (page == MAP_FAILED) {
     const int error = errno;
     close(descriptor);
-    return fail(Code::kLimit, std::string("no memory for a reader's slots: ") + strerror(error));
+    return fail(Code::kLimit, std::string("cannot make the slots of a reader: ") + strerror(error));
   }
   madvise(page, sizeof(HazardPage), MADV_DONTFORK);
   std::unique_ptr<Page> made(new Page(*this, descriptor, static_cast<const HazardPage*>(page)));

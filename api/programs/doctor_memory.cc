@@ -85,7 +85,7 @@ Finding examine_region(const Region& region, std::uint64_t bytes, std::uint64_t 
   } else {
     finding.sentence = what + ", and cannot map them: " + reason(region.map_error()) +
                        " (the limit of address space is " + limit_text(RLIMIT_AS) + ")";
-    finding.remedy = {lift_command(RLIMIT_AS)};
+    if (resource_limit(RLIMIT_AS)) finding.remedy = {lift_command(RLIMIT_AS)};
   }
   if (finding.remedy.empty()) finding.remedy = {"mempoold --max-memsize 64MiB ..."};
   return finding;

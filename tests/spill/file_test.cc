@@ -7,6 +7,7 @@
 #include <thread>
 
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <utime.h>
 
 #include "support.h"
@@ -263,6 +264,33 @@ TEST(SpillFile, NoPermissionSaysSo) {
     const auto opened = File::open(place / "a");
     EXPECT_EQ(code(opened), Code::kPermissionDenied);
     EXPECT_NE(message(opened).find("Permission denied"), std::string::npos) << message(opened);
+  }));
+}
+
+TEST(SpillFile, LimitsOfTheProcessAreNamed) {
+  Place place;
+  const auto file = write_blob(place / "a", pattern(32 << 20));
+  ASSERT_TRUE(file);
+  const auto limit = [](__rlimit_resource resource, rlim_t bytes) {
+    struct rlimit limits {};
+    ASSERT_EQ(::getrlimit(resource, &limits), 0);
+    limits.rlim_cur = bytes;
+    ASSERT_EQ(::setrlimit(resource, &limits), 0);
+  };
+  EXPECT_TRUE(in_child([&] {
+    limit(RLIMIT_NOFILE, 0);
+    const auto opened = File::open(place / "a");
+    EXPECT_EQ(code(opened), Code::kLimit);
+    EXPECT_NE(message(opened).find("(ulimit -n allows 0)"), std::string::npos) << message(opened);
+  }));
+  if (mempool::test::kSanitized) return;  // addresses without end
+  EXPECT_TRUE(in_child([&] {
+    std::uint64_t pages = 0;
+    std::ifstream("/proc/self/statm") >> pages;
+    limit(RLIMIT_AS, pages * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE)) + (8 << 20));
+    const auto mapping = file->map();
+    EXPECT_EQ(code(mapping), Code::kLimit);
+    EXPECT_NE(message(mapping).find("(ulimit -v allows "), std::string::npos) << message(mapping);
   }));
 }
 

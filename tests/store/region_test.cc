@@ -5,11 +5,14 @@
 #include <utility>
 
 #include <fcntl.h>
-#include <gtest/gtest.h>
+#include <gmock/gmock.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "support/child.h"
 
 namespace mempool::store {
 namespace {
@@ -73,6 +76,36 @@ TEST(Region, ZeroAndTooManyBytesAreRefused) {
   const auto huge = Region::create(1ULL << 60);
   ASSERT_FALSE(huge);
   EXPECT_NE(huge.error().message.find("max_memsize"), std::string::npos);
+}
+
+// The remedy is that of the limit that was met, and none of them ends the process.
+TEST(Region, LimitsOfTheProcessAreNamed) {
+  constexpr std::size_t kLarge = 1ULL << 34;
+  const auto refused_with = [&](__rlimit_resource resource, rlim_t limit) -> std::string {
+    struct rlimit before {};
+    EXPECT_EQ(::getrlimit(resource, &before), 0);
+    struct rlimit lowered {
+      limit, before.rlim_max
+    };
+    EXPECT_EQ(::setrlimit(resource, &lowered), 0);
+    const auto region = Region::create(kLarge);
+    EXPECT_EQ(::setrlimit(resource, &before), 0);
+    return region ? "it was made" : region.error().to_string();
+  };
+  EXPECT_TRUE(test::in_child([&] {
+    using ::testing::HasSubstr;
+    using ::testing::Not;
+    const auto file_size = refused_with(RLIMIT_FSIZE, kBytes);
+    EXPECT_THAT(file_size, ::testing::AllOf(HasSubstr("Limit: "), HasSubstr("ulimit -f"),
+                                            HasSubstr("is 1048576 bytes")));
+    EXPECT_THAT(refused_with(RLIMIT_NOFILE, 0), HasSubstr("ulimit -n"));
+    if (!test::kSanitized) {
+      EXPECT_THAT(refused_with(RLIMIT_AS, kLarge), HasSubstr("ulimit -v"));
+    }
+    const auto huge = Region::create(1ULL << 50);
+    ASSERT_FALSE(huge);
+    EXPECT_THAT(huge.error().message, Not(HasSubstr("ulimit")));
+  }));
 }
 
 }  // namespace
