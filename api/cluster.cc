@@ -24,7 +24,7 @@ constexpr auto kNever = Cluster::Clock::time_point::max();
 constexpr std::size_t kMaxAddressBytes = 262;  // a DNS name, a colon and a port
 
 NodeInfo introduction(const Hello& hello) {
-  NodeInfo node{hello.node, hello.address, hello.incarnation, true, {}};
+  NodeInfo node{hello.node, hello.address, hello.incarnation, true, {}, hello.bound};
   // Of names that mean nothing here, some are too long to be passed on.
   for (const auto& offer : hello.providers)
     if (transport::find_provider(offer.name)) node.providers.push_back(offer.name);

@@ -31,8 +31,9 @@ class StoringPool final : public PoolCore {
     cluster_.reset();
   }
 
+  /// `address`: HOST:PORT as peers are told it; the listener's own is a number.
   Status serve(const PoolOptions& options, std::unique_ptr<Cluster> cluster,
-               std::unique_ptr<transport::Listener> listener);
+               const std::string& address, std::unique_ptr<transport::Listener> listener);
 
   NodeInfo self() const override {
     return server_ ? server_->self() : NodeInfo{life_.node, "", life_.incarnation, true, {}};
@@ -74,7 +75,7 @@ Result<std::unique_ptr<transport::RegionDoor>> StoringPool::open_door() {
 }
 
 Status StoringPool::serve(const PoolOptions& options, std::unique_ptr<Cluster> cluster,
-                          std::unique_ptr<transport::Listener> bound) {
+                          const std::string& address, std::unique_ptr<transport::Listener> bound) {
   join(std::move(cluster));
   // Goes before the cluster, whose I/O thread it needs to close.
   auto listener = std::move(bound);
@@ -85,7 +86,8 @@ Status StoringPool::serve(const PoolOptions& options, std::unique_ptr<Cluster> c
   hello.cluster = life_.cluster;
   hello.node = life_.node;
   hello.incarnation = life_.incarnation;
-  hello.address = listener->where().to_string();
+  hello.address = address;
+  hello.bound = listener->where().host;
   hello.providers = cluster_->fabrics().offers();
   for (const auto& region : node_->regions()) hello.region_bytes.push_back(region.bytes().size());
   if (*door) hello.door = (*door)->name();
@@ -127,32 +129,39 @@ Result<Pool> open_private(const PoolOptions& options) {
 Result<Pool> open_node(const PoolOptions& options) {
   auto where = transport::parse_host_port(options.listen);
   if (!where) return fail(where.error().code, "listen: " + where.error().message);
-  if (transport::is_unspecified(where->host))
+  // Once: all that follows is about one address, and agrees on what it is.
+  const auto host = transport::resolve(where->host);
+  if (!host) return fail(host.error().code, "listen: " + host.error().message);
+  if (transport::is_unspecified(*host))
     return fail(Code::kInvalidArgument,
                 options.listen +
                     " is no address that a peer can connect to, and a node is known by "
                     "its address: listen on the one that peers use");
-  if (!options.insecure && !transport::is_loopback(where->host))
+  if (!options.insecure && !transport::is_loopback(*host))
     return fail(Code::kPermissionDenied,
                 options.listen +
                     " is not a loopback address, and peers are not authenticated: "
                     "whoever reaches it reads and deletes everything. Say --insecure "
                     "if the network is trusted");
+  if (const auto warning = transport::loopback_name_warning(where->host, *host); !warning.empty())
+    transport::log().warn("{}", warning);
   auto paths = transport::choose_paths(options.providers, options.require_rdma);
   if (!paths) return forward_error(std::move(paths));
   auto incarnation = random_id();
   if (!incarnation) return forward_error(std::move(incarnation));
   auto cluster = std::make_unique<Cluster>(options, std::move(*paths));
   // The port is bound first: its number is part of the node's identity.
-  auto listener = transport::Listener::bind(cluster->io(), *where);
+  auto listener = transport::Listener::bind(cluster->io(), {*host, where->port});
   if (!listener) return forward_error(std::move(listener));
-  const auto address = (*listener)->where().to_string();
+  where->port = (*listener)->where().port;
+  const auto address = where->to_string();
   auto pins = std::make_shared<SharedPins>();
   auto node = Node::open(options,
                          {id_of_name(options.cluster), id_of_name(address), *incarnation, 0}, pins);
   if (!node) return forward_error(std::move(node));
   auto core = std::make_unique<StoringPool>(std::move(*node), std::move(pins));
-  if (auto served = core->serve(options, std::move(cluster), std::move(*listener)); !served)
+  if (auto served = core->serve(options, std::move(cluster), address, std::move(*listener));
+      !served)
     return forward_error(std::move(served));
   return PoolCore::wrap(std::move(core));
 }

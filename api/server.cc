@@ -377,8 +377,9 @@ Server::Server(Node& node, Cluster& cluster, std::unique_ptr<transport::Listener
       puller_(cluster.fabrics(), cluster.buffers()),
       listener_(std::move(listener)),
       door_(std::move(door)),
-      self_{cluster.hello().node, cluster.hello().address, cluster.hello().incarnation, true,
-            cluster.fabrics().listening()} {
+      self_{cluster.hello().node,          cluster.hello().address,
+            cluster.hello().incarnation,   true,
+            cluster.fabrics().listening(), cluster.hello().bound} {
   listener_->serve(*this);
 }
 

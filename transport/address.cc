@@ -1,13 +1,46 @@
 #include "transport/address.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cstring>
+#include <optional>
 
 #include <arpa/inet.h>
 #include <asio/ip/address.hpp>
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <netdb.h>
 #include <netinet/in.h>
+#include <sys/socket.h>
 
 namespace mempool::transport {
+namespace {
+
+std::optional<asio::ip::address> parse_number(std::string_view host) {
+  asio::error_code error;
+  const auto address = asio::ip::make_address(std::string(host), error);
+  if (error) return std::nullopt;
+  return address;
+}
+
+/// As the system reads numbers: "127.1" is one, too.
+bool is_number(const std::string& host) {
+  addrinfo hints{};
+  hints.ai_flags = AI_NUMERICHOST;
+  addrinfo* found = nullptr;
+  if (getaddrinfo(host.c_str(), nullptr, &hints, &found) != 0) return false;
+  freeaddrinfo(found);
+  return true;
+}
+
+/// With the scope of a link-local address: "fe80::1%eth0".
+std::string number_of(const sockaddr* address, socklen_t bytes) {
+  char text[NI_MAXHOST] = "";
+  getnameinfo(address, bytes, text, sizeof text, nullptr, 0, NI_NUMERICHOST);
+  return text;
+}
+
+}  // namespace
 
 std::string HostPort::to_string() const {
   const bool ipv6 = host.find(':') != std::string::npos;
@@ -52,17 +85,70 @@ std::string host_of_socket_address(std::span<const std::byte> address) {
   return text;
 }
 
+Result<std::string> resolve(const std::string& host) {
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* found = nullptr;
+  if (const int error = getaddrinfo(host.c_str(), nullptr, &hints, &found); error != 0)
+    return fail(error == EAI_AGAIN ? Code::kUnavailable : Code::kInvalidArgument,
+                "this machine knows no address of \"" + host + "\": " + gai_strerror(error));
+  auto address = number_of(found->ai_addr, found->ai_addrlen);
+  freeaddrinfo(found);
+  return address;
+}
+
 bool is_loopback(std::string_view host) {
   if (host == "localhost") return true;
-  asio::error_code error;
-  const auto address = asio::ip::make_address(std::string(host), error);
-  return !error && address.is_loopback();
+  const auto address = parse_number(host);
+  return address && address->is_loopback();
 }
 
 bool is_unspecified(std::string_view host) {
-  asio::error_code error;
-  const auto address = asio::ip::make_address(std::string(host), error);
-  return !error && address.is_unspecified();
+  const auto address = parse_number(host);
+  return address && address->is_unspecified();
+}
+
+bool is_ipv4(std::string_view host) {
+  const auto address = parse_number(host);
+  return address && address->is_v4();
+}
+
+std::vector<OwnAddress> own_addresses() {
+  std::vector<OwnAddress> own;
+  ifaddrs* all = nullptr;
+  if (getifaddrs(&all) != 0) return own;
+  for (const auto* at = all; at; at = at->ifa_next) {
+    if (!at->ifa_addr || !(at->ifa_flags & IFF_UP)) continue;
+    const int family = at->ifa_addr->sa_family;
+    if (family == AF_INET)
+      own.push_back({at->ifa_name, number_of(at->ifa_addr, sizeof(sockaddr_in))});
+    if (family == AF_INET6)
+      own.push_back({at->ifa_name, number_of(at->ifa_addr, sizeof(sockaddr_in6))});
+  }
+  freeifaddrs(all);
+  return own;
+}
+
+bool is_own(const std::string& address) {
+  return is_loopback(address) ||
+         std::ranges::count(own_addresses(), address, &OwnAddress::address) > 0;
+}
+
+std::string outside_address() {
+  for (const auto& own : own_addresses())
+    if (is_ipv4(own.address) && !is_loopback(own.address)) return own.address;
+  return {};
+}
+
+std::string loopback_name_warning(const std::string& host, const std::string& address) {
+  const bool says_so = is_number(host) || host == "localhost" || host.ends_with(".localhost");
+  if (says_so || !is_loopback(address)) return {};
+  const auto better = outside_address();
+  return host + " is " + address +
+         " on this machine (see /etc/hosts), which is loopback: peers on other hosts are refused. "
+         "Listen at an address that they reach" +
+         (better.empty() ? "" : ", such as " + better) + ", or give " + host +
+         " that address in /etc/hosts";
 }
 
 }  // namespace mempool::transport

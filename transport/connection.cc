@@ -100,6 +100,7 @@ struct Connection::State : std::enable_shared_from_this<Connection::State> {
   const std::string address;
   std::atomic<bool> alive{false};
   Hello peer;
+  std::string host;  // as a number
 
   tcp::socket socket;
   asio::steady_timer pulse;
@@ -143,7 +144,9 @@ asio::awaitable<Status> Connection::State::reach(tcp::resolver::results_type fou
     close_on_exec(socket);
     co_await socket.async_connect(entry.endpoint(),
                                   asio::redirect_error(asio::use_awaitable, error));
-    if (!error) co_return Status{};
+    if (error) continue;
+    host = entry.endpoint().address().to_string();
+    co_return Status{};
   }
   co_return fail(Code::kUnavailable, "cannot connect to " + address + ": " + reason(error) +
                                          "; is a node running there?");
@@ -398,6 +401,10 @@ Connection::Connection(std::shared_ptr<State> state) noexcept : state_(std::move
 
 Connection::~Connection() {
   close();
+}
+
+const std::string& Connection::host() const noexcept {
+  return state_->host;
 }
 
 const Hello& Connection::peer() const noexcept {

@@ -36,6 +36,8 @@ class Connection {
   ~Connection();
 
   const Hello& peer() const noexcept;
+  /// The address at which it was reached, as a number.
+  const std::string& host() const noexcept;
   bool alive() const noexcept;
   /// Stops when the peer is gone, as far as an established connection tells: for those who wait for
   /// it by other means. As long as the connection.

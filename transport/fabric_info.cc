@@ -4,11 +4,10 @@
 #include <cstring>
 #include <mutex>
 
-#include <netdb.h>
-#include <netinet/in.h>
 #include <rdma/fi_domain.h>
 #include <rdma/fi_endpoint.h>
-#include <sys/socket.h>
+
+#include "transport/address.h"
 
 namespace mempool::transport {
 namespace {
@@ -34,27 +33,13 @@ FiInfo make_hints(const Provider& provider) {
   return hints;
 }
 
-/// A host's own name may stand for a loopback address: asked as libfabric will ask.
-bool is_at_loopback(const std::string& host) {
-  addrinfo* found = nullptr;
-  if (getaddrinfo(host.c_str(), nullptr, nullptr, &found) != 0) return false;
-  const auto* address = found->ai_addr;
-  bool loopback = false;
-  if (address->sa_family == AF_INET)
-    loopback = ntohl(reinterpret_cast<const sockaddr_in*>(address)->sin_addr.s_addr) >> 24 == 127;
-  if (address->sa_family == AF_INET6)
-    loopback = IN6_IS_ADDR_LOOPBACK(&reinterpret_cast<const sockaddr_in6*>(address)->sin6_addr);
-  freeaddrinfo(found);
-  return loopback;
-}
-
 }  // namespace
 
 FiInfo query_provider(const Provider& provider, const std::string& host, FabricUse use) {
   choose_settings();
   const FiInfo hints = make_hints(provider);
   const bool by_host = provider.has_hosts && !host.empty();
-  if (by_host && !provider.loopback && is_at_loopback(host)) return nullptr;
+  if (by_host && !provider.loopback && is_loopback(host)) return nullptr;
   const std::uint64_t flags = by_host && use == FabricUse::kListen ? FI_SOURCE : 0;
   const char* service = by_host && use == FabricUse::kConnect ? "1" : nullptr;
   fi_info* found = nullptr;

@@ -35,10 +35,10 @@ constexpr std::size_t kPromptWorkers = 8;
 constexpr auto kSweepEvery = std::chrono::seconds(1);
 
 Error socket_error(const HostPort& where, const asio::error_code& error) {
-  const auto code = error == asio::error::address_in_use   ? Code::kExists
-                    : error == asio::error::access_denied  ? Code::kPermissionDenied
-                    : error == asio::error::host_not_found ? Code::kInvalidArgument
-                                                           : Code::kUnavailable;
+  const auto code = error == asio::error::address_in_use     ? Code::kExists
+                    : error == asio::error::access_denied    ? Code::kPermissionDenied
+                    : error == asio::error::invalid_argument ? Code::kInvalidArgument
+                                                             : Code::kUnavailable;
   std::string hint;
   if (code == Code::kExists) hint = "; another program listens there: choose another port, or 0";
   return {code, "cannot listen on " + where.to_string() + ": " + error.message() + hint};
@@ -332,11 +332,8 @@ void Listener::State::end() {
 Result<std::unique_ptr<Listener>> Listener::bind(IoThread& io, const HostPort& where) {
   auto state = std::make_shared<State>(io);
   asio::error_code error;
-  tcp::resolver resolver(io.context());
-  const auto found =
-      resolver.resolve(where.host, std::to_string(where.port), tcp::resolver::passive, error);
+  const tcp::endpoint endpoint(asio::ip::make_address(where.host, error), where.port);
   if (error) return tl::unexpected(socket_error(where, error));
-  const auto endpoint = found.begin()->endpoint();
   state->acceptor.open(endpoint.protocol(), error);
   if (!error) close_on_exec(state->acceptor);
   if (!error) state->acceptor.set_option(tcp::acceptor::reuse_address(true), error);

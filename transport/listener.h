@@ -27,7 +27,8 @@ class Listener {
   static constexpr std::uint32_t kHelloTimeout_ms = 5000;
   static constexpr std::uint32_t kLease_ms = 10'000;
 
-  /// Binds but does not yet answer, so that the port is known before the service is complete.
+  /// Binds but does not yet answer, so that the port is known before the service is complete. The
+  /// host is a number.
   static Result<std::unique_ptr<Listener>> bind(IoThread& io, const HostPort& where);
   /// Closes all sessions and waits for requests at work; their disk writes finish.
   ~Listener();

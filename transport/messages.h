@@ -41,7 +41,8 @@ struct Hello {
   std::uint32_t quarantine_ms = 0;
   std::uint32_t lease_ms = 0;
   std::vector<NodeInfo> members;
-  std::string door;  // where sessions of this host get the regions; empty: nowhere
+  std::string door;   // where sessions of this host get the regions; empty: nowhere
+  std::string bound;  // the host in `address` as a number
 };
 
 /// What the owner's file system says of a spill file. While it says the same, nobody changed the

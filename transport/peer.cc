@@ -2,7 +2,6 @@
 
 #include <mempool/detail/blob_header.h>
 
-#include "transport/address.h"
 #include "transport/log.h"
 
 namespace mempool::transport {
@@ -23,11 +22,9 @@ Result<std::shared_ptr<Peer>> Peer::connect(IoThread& io, Fabrics& fabrics,
                                             const std::string& host_port, const Hello& mine,
                                             Clock::time_point deadline,
                                             std::function<void()> lost) {
-  auto where = parse_host_port(host_port);
-  if (!where) return forward_error(std::move(where));
   auto session = Connection::connect(io, host_port, mine, deadline, std::move(lost));
   if (!session) return forward_error(std::move(session));
-  std::shared_ptr<Peer> peer(new Peer(std::move(*session), io, fabrics, where->host, paths, rules));
+  std::shared_ptr<Peer> peer(new Peer(std::move(*session), io, fabrics, paths, rules));
   if (auto checked = check_offers(peer->hello(), host_port); !checked)
     return forward_error(std::move(checked));
   if (paths.shared_memory && !peer->hello().door.empty()) peer->attach(mine, deadline);
@@ -36,14 +33,14 @@ Result<std::shared_ptr<Peer>> Peer::connect(IoThread& io, Fabrics& fabrics,
   return peer;
 }
 
-Peer::Peer(std::shared_ptr<Connection> session, IoThread& io, Fabrics& fabrics, std::string host,
+Peer::Peer(std::shared_ptr<Connection> session, IoThread& io, Fabrics& fabrics,
            const AllowedPaths& paths, const ReadRules& rules)
     : session_(std::move(session)),
       hello_(session_->peer()),
       ended_(session_->ended()),
       recency_(io, *session_),
       fabrics_(fabrics),
-      host_(std::move(host)),
+      host_(session_->host()),
       pulls_by_any_(paths.pull),
       window_(rules.reread ? 0 : hello().read_window_ms),
       routes_(fabrics, hello().providers, host_, rules.require_rdma) {}

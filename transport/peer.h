@@ -85,7 +85,7 @@ class Peer {
   void stop_pulling(const Error& why);
 
  private:
-  Peer(std::shared_ptr<Connection> session, IoThread& io, Fabrics& fabrics, std::string host,
+  Peer(std::shared_ptr<Connection> session, IoThread& io, Fabrics& fabrics,
        const AllowedPaths& paths, const ReadRules& rules);
   void attach(const Hello& mine, Clock::time_point deadline);
   Result<SourceMemory*> announce_source(const Routes::Route& route, Clock::time_point deadline);

@@ -35,7 +35,8 @@ Offset<wire::FileRef> pack(FlatBufferBuilder& b, const FileRef& ref) {
 Offset<wire::Node> pack(FlatBufferBuilder& b, const NodeInfo& node) {
   const auto address = b.CreateString(node.address);
   const auto providers = b.CreateVectorOfStrings(node.providers);
-  return wire::CreateNode(b, node.id, address, node.incarnation, node.alive, providers);
+  const auto bound = b.CreateString(node.bound);
+  return wire::CreateNode(b, node.id, address, node.incarnation, node.alive, providers, bound);
 }
 
 using NodeVector = flatbuffers::Vector<Offset<wire::Node>>;
@@ -169,6 +170,7 @@ std::vector<NodeInfo> unpack(const NodeVector* nodes) {
     if (node->providers())
       for (const auto* name : *node->providers())
         info.providers.push_back(text(name, kMaxNameBytes));
+    info.bound = text(node->bound(), kMaxNameBytes);
     out.push_back(std::move(info));
   }
   return out;
@@ -196,6 +198,7 @@ Hello unpack(const wire::Hello& h) {
   hello.lease_ms = h.lease_ms();
   hello.members = unpack(h.members());
   hello.door = text(h.door(), kMaxNameBytes);
+  hello.bound = text(h.bound(), kMaxNameBytes);
   return hello;
 }
 
@@ -293,10 +296,12 @@ std::vector<std::byte> encode(const Hello& h) {
   const auto regions = b.CreateVector(h.region_bytes);
   const auto members = pack(b, h.members);
   const auto door = h.door.empty() ? 0 : b.CreateString(h.door);
-  return finish(b, wire::Body::Hello,
-                wire::CreateHello(b, h.cluster, h.node, h.incarnation, h.session_high,
-                                  h.session_low, address, authentication, providers, regions,
-                                  h.read_window_ms, h.quarantine_ms, h.lease_ms, members, door));
+  const auto bound = h.bound.empty() ? 0 : b.CreateString(h.bound);
+  return finish(
+      b, wire::Body::Hello,
+      wire::CreateHello(b, h.cluster, h.node, h.incarnation, h.session_high, h.session_low, address,
+                        authentication, providers, regions, h.read_window_ms, h.quarantine_ms,
+                        h.lease_ms, members, door, bound));
 }
 
 Status check(const Request& r) {

@@ -8,6 +8,7 @@
 #include "api/identity.h"
 #include "api/programs/configuration.h"
 #include "api/programs/system_error.h"
+#include "transport/address.h"
 
 namespace mempool::programs {
 
@@ -58,6 +59,12 @@ int misused(const std::string& program, const std::string& what) {
 
 std::string node_text(std::uint64_t id) {
   return id_text(id);
+}
+
+std::string address_text(const NodeInfo& node) {
+  const auto where = transport::parse_host_port(node.address);
+  const bool by_number = node.bound.empty() || (where && where->host == node.bound);
+  return node.address + (by_number ? "" : " (" + node.bound + ")");
 }
 
 }  // namespace mempool::programs

@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 
+#include <mempool/info.h>
 #include <mempool/result.h>
 
 namespace CLI {
@@ -43,5 +44,9 @@ int misused(const std::string& program, const std::string& what);
 
 /// A node id as it is printed and typed.
 std::string node_text(std::uint64_t id);
+
+/// Where a node listens, as it is printed: "127.0.0.1:7401", and where the host is a name
+/// "node7:7401 (10.0.0.7)", with what it is to the node: elsewhere it may be another address.
+std::string address_text(const NodeInfo& node);
 
 }  // namespace mempool::programs

@@ -22,6 +22,7 @@ int doctor(const PoolOptions& options, const DoctorCommand& command) {
   add(examine_system(options));
   add(examine_memory(options));
   add(examine_spill_directory(options));
+  add(examine_listen(options));
   add(examine_fabric(options));
   if (!command.peer.empty()) add(examine_peer(command.peer, options));
   if (const auto printed = print(show(findings, command.json)); !printed)

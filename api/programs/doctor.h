@@ -30,6 +30,8 @@ Findings examine_memory(const PoolOptions& options);
 Findings examine_spill_directory(const PoolOptions& options);
 /// Processors, threads, open files, fork, clock.
 Findings examine_system(const PoolOptions& options);
+/// Where it would listen; nothing where that is not said.
+Findings examine_listen(const PoolOptions& options);
 /// RDMA devices and fabric providers.
 Findings examine_fabric(const PoolOptions& options);
 /// The path to a node, and a measured round trip.

@@ -6,10 +6,6 @@
 #include <string>
 #include <vector>
 
-#include <ifaddrs.h>
-#include <netdb.h>
-#include <netinet/in.h>
-
 #include <mempool/mempool.h>
 
 #include "api/programs/doctor.h"
@@ -119,30 +115,9 @@ std::optional<Reason> why_not(const transport::Provider& provider, const NodeInf
   return Reason{name + " works on both sides, and its link failed", true};
 }
 
-/// Whether the address is one of this machine's, as the network namespace shows them.
-bool on_this_host(const std::string& host) {
-  if (transport::is_loopback(host)) return true;
-  ifaddrs* list = nullptr;
-  if (getifaddrs(&list) != 0) return false;
-  bool found = false;
-  for (const auto* at = list; at; at = at->ifa_next) {
-    if (!at->ifa_addr) continue;
-    std::array<char, NI_MAXHOST> text{};
-    const socklen_t size = at->ifa_addr->sa_family == AF_INET    ? sizeof(sockaddr_in)
-                           : at->ifa_addr->sa_family == AF_INET6 ? sizeof(sockaddr_in6)
-                                                                 : 0;
-    found = found || (size &&
-                      getnameinfo(at->ifa_addr, size, text.data(), text.size(), nullptr, 0,
-                                  NI_NUMERICHOST) == 0 &&
-                      host == text.data());
-  }
-  freeifaddrs(list);
-  return found;
-}
-
 /// Why the memory of a node on this host is not mapped; nothing for nodes elsewhere.
 std::optional<Reason> why_not_shared(const std::string& host, const ClusterOptions& options) {
-  if (!on_this_host(host)) return std::nullopt;
+  if (!transport::is_own(host)) return std::nullopt;
   if (const auto paths = transport::choose_paths(options.providers, options.require_rdma);
       paths && !paths->shared_memory)
     return Reason{"shared memory is not allowed here", false};
@@ -206,7 +181,8 @@ Findings examine_peer(const std::string& peer, const ClusterOptions& options) {
 
   auto gets = timed(kGets, [&] { return pool->poolget(guest->ref()); });
   if (!gets) return {trip_failed("a get", gets.error())};
-  const auto host = transport::parse_host_port(peer)->host;
+  const auto named = transport::parse_host_port(peer)->host;
+  const auto host = transport::resolve(named).value_or(named);
   const auto path = usual_path(*pool);
   auto requests = timed(kGets, [&] { return pool->inspect(guest->ref()); });
   if (!requests) return {trip_failed("a request", requests.error())};

@@ -28,7 +28,7 @@ sigset_t block_end_signals() {
 void announce(const mempool::NodeInfo& self) {
   std::string providers;
   for (const auto& name : self.providers) providers += (providers.empty() ? "" : ",") + name;
-  const auto said = mempool::programs::print("ready " + self.address +
+  const auto said = mempool::programs::print("ready " + mempool::programs::address_text(self) +
                                              " node=" + mempool::programs::node_text(self.id) +
                                              " providers=" + providers + "\n");
   // It serves all the same.

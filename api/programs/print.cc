@@ -31,11 +31,9 @@ ordered_json to_json(const BlobInfo& info) {
 }
 
 ordered_json to_json(const NodeInfo& node) {
-  return {{"id", node_text(node.id)},
-          {"address", node.address},
-          {"incarnation", node_text(node.incarnation)},
-          {"alive", node.alive},
-          {"providers", node.providers}};
+  return {{"id", node_text(node.id)}, {"address", node.address},
+          {"bound", node.bound},      {"incarnation", node_text(node.incarnation)},
+          {"alive", node.alive},      {"providers", node.providers}};
 }
 
 ordered_json to_json(const Stats& s) {
@@ -148,7 +146,7 @@ std::string show(const std::vector<NodeInfo>& nodes, bool json) {
   for (const auto& node : nodes) {
     std::string providers;
     for (const auto& name : node.providers) providers += (providers.empty() ? "" : ",") + name;
-    text += node_text(node.id) + "  " + printable(node.address) + "  " +
+    text += node_text(node.id) + "  " + printable(address_text(node)) + "  " +
             (node.alive ? "up  " : "down") + "  " + printable(providers) + "\n";
   }
   return text;

@@ -55,7 +55,9 @@ Daemon::Daemon(const fs::path& spill_directory, const Options& options)
   eventually([&] { return announced() || !child_->running(); });
   if (!announced())
     throw std::runtime_error("mempoold is not ready: " + child_->out() + child_->err());
-  const auto words = split(last_line(child_->out()), ' ');
+  auto words = split(last_line(child_->out()), ' ');
+  // After a name, what it is: "ready localhost:7401 (127.0.0.1) node=... providers=..."
+  if (words.size() == 5 && words[2].front() == '(') words.erase(words.begin() + 2);
   if (words.size() != 4 || words[0] != "ready")
     throw std::runtime_error("not the line of a ready node: " + child_->out());
   address_ = words[1];

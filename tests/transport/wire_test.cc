@@ -35,8 +35,9 @@ Hello full_hello() {
   hello.read_window_ms = 250;
   hello.quarantine_ms = 1000;
   hello.lease_ms = 10'000;
-  hello.members = {{10, "[::1]:1", 11, true, {"net", "tcp"}}, {12, "", 13, false, {}}};
+  hello.members = {{10, "node7:1", 11, true, {"net", "tcp"}, "::1"}, {12, "", 13, false, {}}};
   hello.door = "mempool-0123456789abcdef";
+  hello.bound = "127.0.0.1";
   return hello;
 }
 
@@ -124,10 +125,12 @@ TEST(Wire, HelloRoundTrips) {
   EXPECT_EQ(back.quarantine_ms, 1000U);
   EXPECT_EQ(back.lease_ms, 10'000U);
   ASSERT_EQ(back.members.size(), 2U);
-  EXPECT_EQ(back.members[0].address, "[::1]:1");
+  EXPECT_EQ(back.members[0].address, "node7:1");
+  EXPECT_EQ(back.members[0].bound, "::1");
   EXPECT_EQ(back.members[0].providers, sent.members[0].providers);
   EXPECT_TRUE(back.members[0].alive);
   EXPECT_EQ(back.door, sent.door);
+  EXPECT_EQ(back.bound, sent.bound);
 }
 
 TEST(Wire, RequestRoundTrips) {

@@ -29,6 +29,8 @@ struct NodeInfo {
   std::uint64_t incarnation = 0;
   bool alive = false;                  // linked to whoever reports it
   std::vector<std::string> providers;  // that it listens over, best first
+  std::string bound;                   // the host in `address` as a number, as the node sees it;
+                                       // empty: not known
 };
 
 /// Counters of one node's store.
