@@ -19,8 +19,10 @@ struct ProviderReport {
   std::chrono::nanoseconds read_time{};  // median of 64-byte reads; when it works
 };
 
-/// `host`: where a node would listen; empty: where the provider likes.
-ProviderReport report_provider(const Provider& provider, const std::string& host);
+/// `host`: where a node would listen; empty: where the provider likes. `patience`: for each read;
+/// the first one connects, for which soft-RoCE in an emulated machine takes seconds.
+ProviderReport report_provider(const Provider& provider, const std::string& host,
+                               std::chrono::steady_clock::duration patience);
 
 /// Whether a fabric of this provider opens here for a peer at `host`.
 Status can_reach(const Provider& provider, const std::string& host);

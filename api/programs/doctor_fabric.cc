@@ -1,13 +1,13 @@
 // RDMA devices and fabric providers: which are here, whether they work, and how to get soft-RoCE.
 #include <algorithm>
 #include <charconv>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <string>
 
 #include <net/if.h>
 #include <sys/resource.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 
 #include <mempool/detail/region_size.h>
@@ -27,12 +27,9 @@ using transport::ProviderReport;
 using transport::RdmaPort;
 
 constexpr std::size_t kSmallMtu = 1024;
-
-std::string release() {
-  utsname system{};
-  uname(&system);
-  return system.release;
-}
+/// Where nobody expects a read to come, it is tried all the same.
+constexpr auto kPatience = std::chrono::seconds(10);
+constexpr auto kLittlePatience = std::chrono::seconds(2);
 
 // ---- soft-RoCE on a machine without a device ----
 
@@ -62,7 +59,7 @@ bool soft_roce_loaded() {
 
 bool kernel_has_soft_roce() {
   for (const char* list : {"modules.dep", "modules.builtin"}) {
-    std::ifstream modules(fs::path("/lib/modules") / release() / list);
+    std::ifstream modules(fs::path("/lib/modules") / kernel_release() / list);
     for (std::string line; std::getline(modules, line);)
       if (line.find("/rdma_rxe.ko") != std::string::npos) return true;
   }
@@ -72,15 +69,15 @@ bool kernel_has_soft_roce() {
 /// What brings rdma_rxe where the running kernel came without; empty where nothing is known to.
 Commands get_kernel_module() {
   std::error_code error;
-  const bool own_kernel = fs::exists(fs::path("/lib/modules") / release(), error);
+  const bool own_kernel = fs::exists(fs::path("/lib/modules") / kernel_release(), error);
   std::ifstream in("/etc/os-release");
   std::string distribution;
   for (std::string line; std::getline(in, line);)
     if (line.starts_with("ID=")) distribution = line.substr(3);
   if (distribution == "ubuntu" && own_kernel)
-    return {as_root("apt-get install linux-modules-extra-" + release())};
+    return {as_root("apt-get install linux-modules-extra-" + kernel_release())};
   // Debian's cloud flavour leaves it out.
-  if (distribution == "debian" && own_kernel && release().find("cloud") != std::string::npos)
+  if (distribution == "debian" && own_kernel && kernel_release().find("cloud") != std::string::npos)
     return {as_root("apt-get install linux-image-amd64"), as_root("systemctl reboot")};
   return {};
 }
@@ -91,7 +88,7 @@ Finding without_device(bool required) {
   const bool here = kernel_has_soft_roce();
   finding.remedy = here ? Commands{} : get_kernel_module();
   if (!here && finding.remedy.empty()) {
-    finding.sentence += "kernel " + release() +
+    finding.sentence += "kernel " + kernel_release() +
                         " has no rdma_rxe, so that soft-RoCE needs a virtual machine, which the "
                         "source tree of MemPool brings";
     finding.remedy = {"ci/soft-roce -- mempool doctor"};
@@ -110,12 +107,30 @@ Finding without_device(bool required) {
 // ---- devices ----
 
 std::string addresses(const RdmaPort& port) {
+  // Of iWARP it is the network device's hardware address.
+  if (port.technology == "iWARP") {
+    const auto address = transport::address_of(port, transport::own_addresses());
+    return address.empty() ? "no address" : "address " + address;
+  }
   std::string text;
   for (const auto& gid : port.gids) {
     const auto ipv4 = transport::ipv4_of_gid(gid);
     text += (text.empty() ? "" : ", ") + (ipv4.empty() ? gid : ipv4);
   }
   return text.empty() ? "no GID" : "GID " + text;
+}
+
+/// All devices show in every network namespace, as a rule, and their network devices in one.
+bool is_of_another_namespace(const RdmaPort& port) {
+  return in_network_namespace() && port.technology != "InfiniBand" &&
+         if_nametoindex(port.net_device.c_str()) == 0;
+}
+
+std::string network_text(const RdmaPort& port) {
+  if (is_of_another_namespace(port))
+    return " on " + (port.net_device.empty() ? std::string("a network device") : port.net_device) +
+           " of another network namespace";
+  return port.net_device.empty() ? "" : " on " + port.net_device;
 }
 
 /// libfabric knows the device's own MTU while the port is up; it follows from the network device's.
@@ -125,23 +140,29 @@ std::string mtu_text(const RdmaPort& port, std::size_t mtu) {
   return mtu ? "MTU " + std::to_string(mtu) : of_network;
 }
 
+/// An iWARP port has its GID without an address.
+bool has_no_address(const RdmaPort& port) {
+  return port.gids.empty() || (port.technology == "iWARP" &&
+                               transport::address_of(port, transport::own_addresses()).empty());
+}
+
 Finding examine_port(const RdmaPort& port, bool others_active) {
   const auto mtu = transport::active_mtu(port.device);
   Finding finding{Sign::kFine, "device " + port.device, {}, {}};
   finding.sentence = "port " + std::to_string(port.port) + " is " + port.state + ", " +
-                     (port.link_layer == "Ethernet" ? "RoCE" : port.link_layer) +
-                     (port.net_device.empty() ? "" : " on " + port.net_device) + ", " +
-                     mtu_text(port, mtu) + ", " + addresses(port);
-  const auto& device = port.net_device;
+                     port.technology + network_text(port) + ", " + mtu_text(port, mtu) + ", " +
+                     addresses(port);
+  // Nothing here mends it.
+  if (is_of_another_namespace(port)) return finding;
+  const auto device = port.net_device.empty() ? std::string("NETDEV") : port.net_device;
   if (!port.active()) {
     finding.sign = others_active ? Sign::kWarning : Sign::kProblem;
-    finding.remedy = {
-        as_root(device.empty() ? "systemctl start opensm" : "ip link set up dev " + device)};
-  } else if (port.gids.empty()) {
+    finding.remedy = {as_root(port.technology == "InfiniBand" ? "systemctl start opensm"
+                                                              : "ip link set up dev " + device)};
+  } else if (has_no_address(port)) {
     finding.sign = Sign::kProblem;
-    finding.remedy = {as_root("ip address add ADDRESS/24 dev " +
-                              (device.empty() ? std::string("NETDEV") : device))};
-  } else if (mtu != 0 && mtu < kSmallMtu && !device.empty()) {
+    finding.remedy = {as_root("ip address add ADDRESS/24 dev " + device)};
+  } else if (mtu != 0 && mtu < kSmallMtu && !port.net_device.empty()) {
     finding.sign = Sign::kWarning;
     finding.remedy = {as_root("ip link set mtu 1500 dev " + device)};
   }
@@ -183,14 +204,15 @@ Finding examine_device_files() {
 struct Wish {
   bool automatic;  // nothing was asked for by name, or "auto"
   std::vector<std::string> names;
-  std::string host;  // where a node would listen; empty: not said
+  std::string host;  // where a node would listen, as a number; empty: not said
   int lock_error;    // why its memory may not be locked, which RDMA needs; 0: it may
 
   explicit Wish(const PoolOptions& options)
       : names(options.providers),
         lock_error(programs::lock_error(region_bytes(options.max_memsize, /*exposed=*/true))) {
     automatic = std::erase(names, "auto") > 0 || names.empty();
-    if (const auto where = transport::parse_host_port(options.listen)) host = where->host;
+    if (const auto where = transport::parse_host_port(options.listen))
+      host = transport::resolve(where->host).value_or(where->host);
   }
   bool by_name(const transport::Provider& provider) const {
     return std::ranges::find(names, provider.name) != names.end();
@@ -207,11 +229,8 @@ struct Wish {
 
 /// Where a node has to listen to be read by RDMA.
 std::string rdma_address(const std::vector<RdmaPort>& ports) {
-  for (const auto& port : ports)
-    for (const auto& gid : port.gids)
-      if (const auto ipv4 = transport::ipv4_of_gid(gid); port.active() && !ipv4.empty())
-        return ipv4;
-  return "ADDRESS";
+  const auto address = transport::rdma_address(ports, transport::own_addresses());
+  return address.empty() ? "ADDRESS" : address;
 }
 
 /// An RDMA device that works, and no word yet of where the node would listen.
@@ -241,8 +260,31 @@ std::string absence(const ProviderReport& report, bool device_active) {
   return report.works.error().message;
 }
 
-Finding examine_provider(const ProviderReport& report, const Wish& wish, bool device_active,
-                         bool other_works) {
+/// Soft-RoCE listens in the machine's own network namespace. One that was made in another is shown
+/// there as up, and what is sent to it is lost.
+bool soft_roce_is_cut_off(const std::vector<RdmaPort>& ports) {
+  return in_network_namespace() && is_older(kernel_release(), 7, 2) &&
+         std::ranges::any_of(ports, [](const RdmaPort& port) {
+           return port.soft_roce && !is_of_another_namespace(port);
+         });
+}
+
+/// An RDMA device that is up and does not work, in a network namespace of a container.
+Finding cut_off(const ProviderReport& report, const std::vector<RdmaPort>& ports) {
+  return {Sign::kProblem,
+          "provider " + std::string(report.provider->name),
+          report.works.error().message +
+              ": this process is in a network namespace of its own, as containers are, " +
+              (soft_roce_is_cut_off(ports)
+                   ? "where soft-RoCE needs Linux 7.2 (this is " + kernel_release() + ")"
+                   : "and the device may belong to another"),
+          {in_container() ? "docker run --network host ...   # or in a virtual machine"
+                          : "nsenter --net=/proc/1/ns/net ...   # or in a virtual machine"}};
+}
+
+Finding examine_provider(const ProviderReport& report, const Wish& wish,
+                         const std::vector<RdmaPort>& ports, bool other_works) {
+  const bool device_active = std::ranges::any_of(ports, &RdmaPort::active);
   const std::string name(report.provider->name);
   const auto subject = "provider " + name;
   if (report.works)
@@ -258,6 +300,8 @@ Finding examine_provider(const ProviderReport& report, const Wish& wish, bool de
             subject,
             absent + "; the memory-lock limit is too low for it",
             {lift_command(RLIMIT_MEMLOCK)}};
+  if (report.provider->rdma && device_active && report.filter.empty() && in_network_namespace())
+    return cut_off(report, ports);
   const bool missed = wish.by_name(*report.provider) || report.provider->rdma;
   if (!missed && report.filter.empty() && !report.in_libfabric && other_works)
     return {Sign::kFine, subject, absent + "; another one does its work", {}};
@@ -281,10 +325,12 @@ Findings examine_providers(const Wish& wish, const std::vector<RdmaPort>& ports,
   Findings findings;
   std::vector<ProviderReport> reports;
   for (const auto& provider : transport::known_providers()) {
-    auto report = transport::report_provider(provider, wish.host);
+    const bool hopeless = provider.rdma && soft_roce_is_cut_off(ports);
+    const auto patience = hopeless ? kLittlePatience : kPatience;
+    auto report = transport::report_provider(provider, wish.host, patience);
     if (provider.rdma && report.works && wish.host.empty()) findings.push_back(somewhere(ports));
-    if (provider.rdma && !report.works && !wish.host.empty()) {
-      report = transport::report_provider(provider, "");
+    if (provider.rdma && !report.works && !wish.host.empty() && !hopeless) {
+      report = transport::report_provider(provider, "", patience);
       if (report.works) findings.push_back(elsewhere(wish, ports, rdma_required));
     }
     // Without a device that was said already.
@@ -293,9 +339,7 @@ Findings examine_providers(const Wish& wish, const std::vector<RdmaPort>& ports,
   const bool any = std::ranges::any_of(reports, [&](const ProviderReport& report) {
     return report.works && wish.includes(*report.provider);
   });
-  const bool device_active = std::ranges::any_of(ports, &RdmaPort::active);
-  for (const auto& report : reports)
-    findings.push_back(examine_provider(report, wish, device_active, any));
+  for (const auto& report : reports) findings.push_back(examine_provider(report, wish, ports, any));
   if (!any && wish.any_provider())
     findings.push_back(
         {wish.automatic ? Sign::kWarning : Sign::kProblem,

@@ -16,7 +16,6 @@
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -119,23 +118,18 @@ Finding examine_fork() {
             "this system does not keep a pool's memory from forked children; a program that has "
             "a pool must not fork",
             {}};
-  utsname system{};
-  uname(&system);
-  int major = 0;
-  int minor = 0;
-  std::sscanf(system.release, "%d.%d", &major, &minor);
   // Older kernels make registered pages copy-on-write in the parent.
-  const bool copies_at_once = major > 5 || (major == 5 && minor >= 12);
-  if (copies_at_once || transport::rdma_ports().empty())
+  const auto release = kernel_release();
+  if (!is_older(release, 5, 12) || transport::rdma_ports().empty())
     return {Sign::kFine,
             "fork",
             "programs with a pool may fork; the child has no part of its memory",
             {}};
-  return {Sign::kWarning,
-          "fork",
-          std::string("with kernel ") + system.release +
-              " a fork breaks registered memory unless libibverbs is told of it",
-          {"export RDMAV_FORK_SAFE=1"}};
+  return {
+      Sign::kWarning,
+      "fork",
+      "with kernel " + release + " a fork breaks registered memory unless libibverbs is told of it",
+      {"export RDMAV_FORK_SAFE=1"}};
 }
 
 Finding examine_clock() {

@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <cstdio>
 #include <fstream>
 
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 namespace mempool::programs {
@@ -91,6 +93,28 @@ bool in_container() {
   return fs::exists("/.dockerenv", error) || fs::exists("/run/.containerenv", error) ||
          fs::exists("/run/systemd/container", error) ||
          fs::exists("/var/run/secrets/kubernetes.io", error);
+}
+
+/// The machine's own namespace has settings of the whole network stack, which no other one shows.
+/// Namespaces have numbers, too; what that of the first one is, differs from kernel to kernel.
+bool in_network_namespace(const fs::path& proc) {
+  const auto settings = proc / "sys/net/core";
+  std::error_code error;
+  return fs::exists(settings / "somaxconn", error) &&
+         !fs::exists(settings / "netdev_max_backlog", error);
+}
+
+std::string kernel_release() {
+  utsname system{};
+  uname(&system);
+  return system.release;
+}
+
+bool is_older(const std::string& release, int major, int minor) {
+  int its_major = 0;
+  int its_minor = 0;
+  if (std::sscanf(release.c_str(), "%d.%d", &its_major, &its_minor) != 2) return false;
+  return its_major < major || (its_major == major && its_minor < minor);
 }
 
 std::optional<std::uint64_t> resource_limit(int resource) {

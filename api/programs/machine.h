@@ -16,6 +16,15 @@ std::string as_root(const std::string& command);
 
 bool in_container();
 
+/// Whether this process is in another network namespace than the machine itself, as those of
+/// containers are. `proc`: where that is; false where it does not tell.
+bool in_network_namespace(const std::filesystem::path& proc = "/proc");
+
+/// "6.1.0-56-amd64"
+std::string kernel_release();
+/// Whether a kernel is older than MAJOR.MINOR; not where its release says neither.
+bool is_older(const std::string& release, int major, int minor);
+
 /// A resource limit of this process, RLIMIT_...; nothing when it is unlimited.
 std::optional<std::uint64_t> resource_limit(int resource);
 

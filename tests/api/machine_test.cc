@@ -94,5 +94,28 @@ TEST(ResourceLimits, WhatTheShellMayNotLiftIsForOthers) {
   }));
 }
 
+TEST(NetworkNamespace, AnotherThanTheMachinesOwnLacksItsSettings) {
+  const test::TemporaryDirectory proc;
+  const auto put = [&](const char* setting) {
+    const auto folder = proc / "sys/net/core";
+    fs::create_directories(folder);
+    test::write_file(folder / setting, {});
+  };
+  EXPECT_FALSE(in_network_namespace(proc.path())) << "nothing is known";
+  put("somaxconn");
+  EXPECT_TRUE(in_network_namespace(proc.path()));
+  put("netdev_max_backlog");
+  EXPECT_FALSE(in_network_namespace(proc.path()));
+}
+
+TEST(KernelRelease, IsComparedByItsNumbers) {
+  EXPECT_TRUE(is_older("6.1.0-56-amd64", 7, 2));
+  EXPECT_TRUE(is_older("7.1.9", 7, 2));
+  EXPECT_FALSE(is_older("7.2-rc1", 7, 2));
+  EXPECT_FALSE(is_older("7.10.0", 7, 2));
+  EXPECT_FALSE(is_older("8.0", 7, 2));
+  EXPECT_FALSE(is_older("unknown", 7, 2));
+}
+
 }  // namespace
 }  // namespace mempool::programs

@@ -131,5 +131,45 @@ TEST_F(RdmaClusterTest, ForkedChildDisturbsNothing) {
   EXPECT_EQ(gets_by(*client, "rdma (verbs)"), 2U);
 }
 
+TEST_F(RdmaClusterTest, DoctorAdvisesTheAddressOfTheDevice) {
+  const auto doctor = [&](const Words& more) {
+    Words words{cli_program(),   "doctor", "--spill-dir", spill_directory("a").native(),
+                "--max-memsize", "16MiB"};
+    words.insert(words.end(), more.begin(), more.end());
+    return run(words).out;
+  };
+  const auto advice = "mempoold --listen " + rdma_address() + ":7401 --insecure";
+  EXPECT_THAT(doctor({}), HasSubstr(advice));
+  EXPECT_THAT(doctor({"--listen", "127.0.0.1:7401"}), HasSubstr("$ " + advice));
+}
+
+/// In a network namespace, as a container has one: a device of its own, on a network device of its
+/// own. Both go with the namespace.
+TEST_F(RdmaClusterTest, DoctorSaysWhySoftRoceIsCutOffInANetworkNamespace) {
+  const std::string script =
+      "mount -t sysfs sys /sys && ip link set lo up && ip link add mempool_ns type dummy && "
+      "ip address add 198.18.78.1/24 dev mempool_ns && ip link set mempool_ns up && "
+      "rdma link add mempool_ns type rxe netdev mempool_ns || exit 125; exec \"$@\"";
+  const auto in_namespace = [&](const Words& command) {
+    Words words{"/usr/bin/unshare", "--mount", "--net", "/bin/sh", "-c", script, "sh"};
+    words.insert(words.end(), command.begin(), command.end());
+    return run(words);
+  };
+  if (in_namespace({"/bin/true"}).status != 0)
+    GTEST_SKIP() << "SKIPPED: needs root, rdma_rxe, and a second network namespace";
+  for (const Words& where : {Words{}, {"--listen", "198.18.78.1:7401"}}) {
+    Words command{cli_program(),   "doctor", "--spill-dir", spill_directory("a").native(),
+                  "--max-memsize", "16MiB"};
+    command.insert(command.end(), where.begin(), where.end());
+    const auto ran = in_namespace(command);
+    EXPECT_THAT(ran.out, HasSubstr("is ACTIVE, RoCE on mempool_ns"));
+    if (ran.out.find("\nfine     provider verbs ") != std::string::npos) continue;  // from 7.2 on
+    EXPECT_EQ(ran.status, 1);
+    EXPECT_THAT(ran.out, AllOf(HasSubstr("\nproblem  provider verbs "),
+                               HasSubstr("in a network namespace of its own"),
+                               HasSubstr("needs Linux 7.2"), Not(HasSubstr("fi_info"))));
+  }
+}
+
 }  // namespace
 }  // namespace mempool::test

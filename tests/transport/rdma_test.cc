@@ -78,35 +78,50 @@ TEST_F(RdmaTest, QueuesForAsManyPeersAsLibfabricExpectsAreTooLong) {
     std::exit(listening ? 0 : 1);
   };
   EXPECT_EXIT(opens_with("64"), ::testing::ExitedWithCode(0), "");
-  const auto is_soft = [](const RdmaPort& port) { return port.device.starts_with("rxe"); };
-  if (std::ranges::any_of(rdma_ports(), is_soft)) {
+  if (std::ranges::any_of(rdma_ports(), &RdmaPort::soft_roce)) {
     EXPECT_EXIT(opens_with("256"), ::testing::ExitedWithCode(1), "");
   }
 }
 
-/// Such a read ends the connection with everything in flight on it, and rxm of libfabric 1.17 does
-/// not make another: hence nothing is posted that was not checked against the peer's regions.
-TEST_F(RdmaTest, OneReadOutsideTheRegionEndsTheConnection) {
-  test::Bytes memory(kMiB);
+/// Such a read ends the connection with everything in flight on it. With some devices libfabric
+/// makes another, with soft-RoCE rxm of libfabric 1.17 does not: hence nothing is posted that was
+/// not checked against the peer's regions. Everywhere it is an error, in time, nobody else is
+/// disturbed, and what is read afterwards is right or an error; a new fabric reads.
+TEST_F(RdmaTest, OneReadOutsideTheRegionFailsAndOthersGoOn) {
+  auto memory = test::pattern(kMiB);
   const auto owner = must(Fabric::listen(provider(), host()));
   const auto region = must(owner->expose(memory));
-  const auto reader = must(Fabric::connect(provider(), host()));
-  const auto bystander = must(Fabric::connect(provider(), host()));
   BufferPool buffers;
   const auto buffer = must(buffers.take(4096));
-  const auto read = [&](const Fabric& fabric, FabricAddress peer, std::uint64_t offset) {
-    return const_cast<Fabric&>(fabric).read({peer, region->base() + offset, region->key()}, buffer,
-                                            0, 64, 5s);
+  const auto open = [&] { return must(Fabric::connect(provider(), host())); };
+  const auto read = [&](Fabric& fabric, FabricAddress peer, std::uint64_t offset) {
+    return fabric.read({peer, region->base() + offset, region->key()}, buffer, 0, 64, 5s);
   };
+  std::uint64_t offset = 0;  // another one each time: what an earlier read left is no answer
+  const auto is_right = [&] {
+    return test::same({buffer.data(), 64}, std::span(memory).subspan(offset, 64));
+  };
+  const auto expect_reads = [&](Fabric& fabric, FabricAddress peer) {
+    must(read(fabric, peer, offset += 64));
+    EXPECT_TRUE(is_right());
+  };
+  const auto reader = open();
+  const auto bystander = open();
   const auto peer = must(reader->insert(owner->address()));
   const auto peer_of_bystander = must(bystander->insert(owner->address()));
-  must(read(*reader, peer, 0));
-  must(read(*bystander, peer_of_bystander, 0));
+  expect_reads(*reader, peer);
+  expect_reads(*bystander, peer_of_bystander);
+
   const auto outside = read(*reader, peer, memory.size());
-  EXPECT_EQ(code(outside), Code::kUnavailable) << message(outside);
-  const auto after = read(*reader, peer, 0);
-  EXPECT_EQ(code(after), Code::kUnavailable) << message(after);
-  must(read(*bystander, peer_of_bystander, 0));
+  EXPECT_THAT(code(outside), ::testing::AnyOf(Code::kUnavailable, Code::kTimeout));
+  if (const auto after = read(*reader, peer, offset += 64)) {
+    EXPECT_TRUE(is_right());
+  } else {
+    EXPECT_THAT(code(after), ::testing::AnyOf(Code::kUnavailable, Code::kTimeout));
+  }
+  expect_reads(*bystander, peer_of_bystander);
+  const auto another = open();
+  expect_reads(*another, must(another->insert(owner->address())));
 }
 
 }  // namespace
