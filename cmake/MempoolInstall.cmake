@@ -4,6 +4,7 @@ include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
 set(mempool_package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/Mempool)
+set(mempool_data_dir ${CMAKE_INSTALL_DATADIR}/mempool)
 
 set_target_properties(mempool-client mempool PROPERTIES INSTALL_RPATH "$ORIGIN")
 foreach(library mempool-client mempool)
@@ -15,6 +16,8 @@ install(TARGETS mempool-client mempool EXPORT MempoolTargets
 # detail/ is shared by the layers and no public header includes it.
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/api/include/mempool DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
         FILES_MATCHING PATTERN "*.h" PATTERN detail EXCLUDE)
+install(FILES ${CMAKE_CURRENT_LIST_DIR}/lsan.supp ${CMAKE_CURRENT_LIST_DIR}/tsan.supp
+        DESTINATION ${mempool_data_dir})
 
 if(MEMPOOL_PROGRAMS)
   file(RELATIVE_PATH from_bin_to_lib ${CMAKE_INSTALL_FULL_BINDIR} ${CMAKE_INSTALL_FULL_LIBDIR})
@@ -27,7 +30,8 @@ install(EXPORT MempoolTargets NAMESPACE mempool:: DESTINATION ${mempool_package_
 set(mempool_built ${PROJECT_BINARY_DIR}/package)
 configure_package_config_file(
   ${CMAKE_CURRENT_LIST_DIR}/MempoolConfig.cmake.in ${mempool_built}/MempoolConfig.cmake
-  INSTALL_DESTINATION ${mempool_package_dir})
+  INSTALL_DESTINATION ${mempool_package_dir}
+  PATH_VARS mempool_data_dir)
 write_basic_package_version_file(${mempool_built}/MempoolConfigVersion.cmake
   COMPATIBILITY SameMinorVersion)
 install(FILES ${mempool_built}/MempoolConfig.cmake ${mempool_built}/MempoolConfigVersion.cmake
