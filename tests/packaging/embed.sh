@@ -38,7 +38,7 @@ build/programs/store
 build/programs/read
 
 # needs PROGRAM LIBRARY
-needs() { ldd "build/programs/$1" | grep -q "$2"; }
+needs() { [[ $(ldd "build/programs/$1") == *"$2"* ]]; }
 
 made=static
 if needs store libmempool || needs read libmempool; then made=shared; fi
