@@ -21,8 +21,14 @@ std::uint8_t* bytes_of(HeaderPage& page) {
 }
 
 flatbuffers::uoffset_t vector_length(std::uint64_t payload) {
-  const bool whole = kHeaderBytes + payload < kFlatBufferLimit;
+  const bool whole = kHeaderBytes + payload <= kLargestFlatBuffer;
   return whole ? static_cast<flatbuffers::uoffset_t>(payload) : 0;
+}
+
+// In files of the first version one FlatBuffer ended a byte earlier.
+bool vector_agrees(flatbuffers::uoffset_t in_vector, std::uint64_t payload) {
+  return in_vector == vector_length(payload) ||
+         (in_vector == 0 && kHeaderBytes + payload == kLargestFlatBuffer);
 }
 
 // Where the checksum lies in a page that the verifier accepted; null if the field is missing.
@@ -118,7 +124,7 @@ Result<Header> decode_header(const HeaderPage& page, std::uint64_t file_bytes,
                 .payload_checksum = blob->payload_checksum(),
                 .header_checksum = blob->header_checksum()};
   const auto version = blob->format_version();
-  const auto offset = blob->payload_offset();
+  const auto start = blob->payload_start();
 
   auto* const field = checksum_field(copy);
   if (field == nullptr) return corrupt("the blob file's header has no checksum");
@@ -133,13 +139,13 @@ Result<Header> decode_header(const HeaderPage& page, std::uint64_t file_bytes,
                             ", this program reads version " + std::to_string(kFormatVersion));
   }
   const auto length = header.meta.length;
-  if (offset != kHeaderBytes || file_bytes < kHeaderBytes || file_bytes - kHeaderBytes != length) {
+  if (start != kHeaderBytes || file_bytes < kHeaderBytes || file_bytes - kHeaderBytes != length) {
     return path_failure(Code::kCorrupt, path,
                         "the file has " + std::to_string(file_bytes) + " bytes, its header says " +
                             std::to_string(length) + " payload bytes from byte " +
-                            std::to_string(offset));
+                            std::to_string(start));
   }
-  if (in_vector != vector_length(length)) return corrupt("the header contradicts itself");
+  if (!vector_agrees(in_vector, length)) return corrupt("the header contradicts itself");
   return header;
 }
 

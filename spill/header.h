@@ -16,9 +16,9 @@ inline constexpr std::uint32_t kFormatVersion = 1;
 /// Longest type name, in bytes: the page holds more, this is the documented limit.
 inline constexpr std::size_t kMaxTypeName = 1024;
 
-/// Files below this size are one FlatBuffer each; from here on the payload is a tail that only
-/// `length` and `payload_offset` describe. FlatBuffers' verifier takes less than 2^31 - 1 bytes.
-inline constexpr std::uint64_t kFlatBufferLimit = (std::uint64_t{1} << 31) - 1;
+/// Files of up to so many bytes are one FlatBuffer each: Java and node take no larger one. In
+/// larger files the payload is a tail that only `length` and `payload_start` describe.
+inline constexpr std::uint64_t kLargestFlatBuffer = (std::uint64_t{1} << 31) - 1;
 
 using HeaderPage = std::array<std::byte, kHeaderBytes>;
 

@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <xxhash.h>
 
+#include "sparse.h"
 #include "spill/header.h"
 #include "spill_generated.h"
 #include "support.h"
@@ -20,6 +21,9 @@ namespace {
 using namespace test;
 
 constexpr std::uint64_t kAnySum = 0x1122334455667788;
+
+// What the slowest of FlatBuffers' languages take: a file of 2^31 - 1 bytes.
+constexpr std::uint64_t kLargestInVector = (std::uint64_t{1} << 31) - 1 - kHeaderBytes;
 
 std::uint64_t word_at(const HeaderPage& page, std::size_t at) {
   std::uint64_t value = 0;
@@ -75,8 +79,8 @@ TEST(SpillFormat, AnyTypeNameUpToTheLimit) {
 
 TEST(SpillFormat, LengthsOnBothSidesOfTwoGigabytes) {
   for (const std::uint64_t length :
-       {std::uint64_t{0}, std::uint64_t{1}, kFlatBufferLimit - kHeaderBytes - 1,
-        kFlatBufferLimit - kHeaderBytes, kFlatBufferLimit, std::uint64_t{1} << 32,
+       {std::uint64_t{0}, std::uint64_t{1}, kLargestInVector - 1, kLargestInVector,
+        kLargestInVector + 1, std::uint64_t{1} << 31, std::uint64_t{1} << 32,
         (std::uint64_t{1} << 32) + 7, std::uint64_t{1} << 62}) {
     const auto encoded = encode_header(meta_of(length), kAnySum);
     ASSERT_TRUE(encoded) << message(encoded);
@@ -84,7 +88,7 @@ TEST(SpillFormat, LengthsOnBothSidesOfTwoGigabytes) {
     ASSERT_TRUE(header) << length << ": " << message(header);
     EXPECT_EQ(header->meta.length, length);
     const auto in_vector = word_at(encoded->page, kHeaderBytes - 8) >> 32;
-    EXPECT_EQ(in_vector, kHeaderBytes + length < kFlatBufferLimit ? length : 0);
+    EXPECT_EQ(in_vector, length <= kLargestInVector ? length : 0);
     for (const std::uint64_t bytes : {kHeaderBytes + length - 1, kHeaderBytes + length + 1}) {
       EXPECT_EQ(code(decode_header(encoded->page, bytes, "x")), Code::kCorrupt);
     }
@@ -188,6 +192,49 @@ TEST(SpillFormat, PagesOfVersion1AreReadable) {
   EXPECT_EQ(header->payload_checksum, kAnySum);
 }
 
+TEST(SpillFormat, PagesOfVersion1AreWrittenToTheByte) {
+  HeaderPage page{};
+  put_hex(kFirstBytes, std::span(page).first(kFirstBytes.size() / 2));
+  put_hex(kLastBytes, std::span(page).last(kLastBytes.size() / 2));
+  const auto encoded = encode_header(meta_of(5), kAnySum);
+  ASSERT_TRUE(encoded) << message(encoded);
+  EXPECT_EQ(encoded->page, page);
+}
+
+// A file of 2^31 - 1 bytes was no FlatBuffer at first; one of a byte less, and larger ones, are
+// what they were.
+TEST(SpillFormat, TheLargestFlatBufferIsReadAsBothVersionsWroteIt) {
+  Place place;
+  const auto meta = meta_of(kLargestInVector);
+  const auto encoded = encode_header(meta, sparse_checksum(meta.length));
+  ASSERT_TRUE(encoded) << message(encoded);
+  HeaderPage earlier = encoded->page;
+  std::memset(earlier.data() + kHeaderBytes - 4, 0, 4);
+  seal(earlier, find_word(earlier, encoded->header_checksum));
+  ASSERT_NE(earlier, encoded->page);
+  for (const auto& page : {encoded->page, earlier}) {
+    write_sparse_file(place / "largest.blob", page, kHeaderBytes + meta.length);
+    const auto file = File::open(place / "largest.blob");
+    ASSERT_TRUE(file) << message(file);
+    EXPECT_EQ(file->ref().length, kLargestInVector);
+  }
+  const auto mapping = File::open(place / "largest.blob")->map();
+  ASSERT_TRUE(mapping) << message(mapping);
+  EXPECT_EQ(mapping->payload().size(), kLargestInVector);
+  EXPECT_EQ(mapping->payload().back(), std::byte{kSparseEnd});
+}
+
+TEST(SpillFormat, AFileBelowTwoGigabytesWithAnEmptyVectorIsCorrupt) {
+  for (const std::uint64_t length : {std::uint64_t{1}, kLargestInVector - 1}) {
+    const auto encoded = encode_header(meta_of(length), kAnySum);
+    ASSERT_TRUE(encoded) << message(encoded);
+    HeaderPage page = encoded->page;
+    std::memset(page.data() + kHeaderBytes - 4, 0, 4);
+    seal(page, find_word(page, encoded->header_checksum));
+    EXPECT_EQ(code(decode_header(page, kHeaderBytes + length, "x")), Code::kCorrupt);
+  }
+}
+
 TEST(SpillFormat, TheWholeFileIsOneFlatBuffer) {
   Place place;
   for (const std::size_t size : {0UL, 1UL, 4095UL, 100'001UL}) {
@@ -225,7 +272,7 @@ TEST(SpillFormat, StockFlatcReadsIt) {
   EXPECT_EQ(json.at("incarnation"), 33);
   EXPECT_EQ(json.at("object"), 42);
   EXPECT_EQ(json.at("length"), 5000);
-  EXPECT_EQ(json.at("payload_offset"), 4096);
+  EXPECT_EQ(json.at("payload_start"), 4096);
   EXPECT_EQ(json.at("type_name"), "Vector{Float64}");
   const auto payload = json.at("payload").get<std::vector<std::uint8_t>>();
   ASSERT_EQ(payload.size(), bytes.size());
