@@ -3,26 +3,23 @@
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <cerrno>
 #include <condition_variable>
 #include <cstring>
 #include <mutex>
 #include <thread>
 
-#include <poll.h>
 #include <rdma/fi_cm.h>
 #include <rdma/fi_domain.h>
 #include <rdma/fi_endpoint.h>
 #include <rdma/fi_errno.h>
 #include <rdma/fi_rma.h>
-#include <sys/eventfd.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "transport/fabric_info.h"
 #include "transport/log.h"
+#include "transport/readiness.h"
 
 namespace mempool::transport {
 
@@ -71,6 +68,11 @@ struct Flight {
 namespace {
 
 constexpr std::size_t kCompletionsPerPoll = 16;
+
+/// Of what drain() returns: there were completions, or that of a read that failed.
+bool found(ssize_t count) {
+  return count > 0 || count == -FI_EAVAIL;
+}
 
 std::string fi_reason(std::int64_t status) {
   return fi_strerror(static_cast<int>(-status));
@@ -129,7 +131,6 @@ class OpenFabric final : public Fabric {
   void await_change(Flight* flight, std::uint32_t seen, Clock::time_point deadline,
                     const std::stop_token& ended);
   void make_progress();
-  void wait_for_completions();
   bool someone_polls();
 
   const Provider& provider_;
@@ -157,8 +158,8 @@ class OpenFabric final : public Fabric {
   std::mutex progress_mutex_;
   std::condition_variable progress_wake_;
   std::atomic<bool> stopping_{false};
-  int stop_event_ =
-      -1;  // wakes the thread out of the kernel: fi_cq_signal does not on every provider
+  Readiness
+      readiness_;  // of the queue; what it sleeps in, as fi_cq_signal does not wake everywhere
   std::thread thread_;
 };
 
@@ -199,10 +200,6 @@ Status OpenFabric::open(const std::string& host, FabricUse use) {
   fi_getname(&endpoint->fid, nullptr, &bytes);
   address_.resize(bytes);
   if (int s = fi_getname(&endpoint->fid, address_.data(), &bytes)) return failed("fi_getname", s);
-  stop_event_ = eventfd(0, EFD_CLOEXEC);
-  if (stop_event_ < 0)
-    return fail(Code::kLimit, std::string("no descriptor to wake a thread by: ") +
-                                  std::strerror(errno) + " (see ulimit -n)");
   thread_ = std::thread([this] { make_progress(); });
   return {};
 }
@@ -219,9 +216,12 @@ Status OpenFabric::open_completion_queue() {
     fid_cq* cq = nullptr;
     status = fi_cq_open(domain_.get(), &attr, &cq, nullptr);
     if (status) continue;
+    int descriptor = -1;
+    if (object == FI_WAIT_FD) status = fi_control(&cq->fid, FI_GETWAIT, &descriptor);
     cq_.reset(cq);
+    if (status) continue;
     wait_object_ = object;
-    return {};
+    return object == FI_WAIT_FD ? readiness_.open(descriptor) : Status();
   }
   return fail(Code::kNoProvider, "provider " + std::string(provider_.name) +
                                      " cannot be used: fi_cq_open: " + fi_reason(status));
@@ -234,10 +234,9 @@ OpenFabric::~OpenFabric() {
       std::lock_guard lock(progress_mutex_);
       progress_wake_.notify_all();
     }
-    eventfd_write(stop_event_, 1);
+    readiness_.stop();
     thread_.join();
   }
-  if (stop_event_ >= 0) close(stop_event_);
   if (reads_end()) {
     endpoint_.reset();  // the members follow, children before parents
   } else {
@@ -550,7 +549,10 @@ bool OpenFabric::someone_polls() {
 }
 
 void OpenFabric::make_progress() {
-  auto pause = 50us;
+  // Where no descriptor tells: what a look costs, and the wake-up for it, is 20 to 50 us.
+  constexpr std::chrono::microseconds kShortestPause = 50us;
+  constexpr std::chrono::microseconds kLongestPause = 20ms;
+  auto pause = kShortestPause;
   while (!stopping_) {
     if (someone_polls()) {
       // Where an adapter moves the bytes, and no peer reads from here, nobody waits for this
@@ -561,29 +563,15 @@ void OpenFabric::make_progress() {
       continue;
     }
     if (wait_object_ == FI_WAIT_NONE) {
-      pause = drain() > 0 ? 50us : std::min(2 * pause, std::chrono::microseconds(5ms));
+      pause = found(drain()) ? kShortestPause : std::min(2 * pause, kLongestPause);
       std::unique_lock lock(progress_mutex_);
       if (!stopping_) progress_wake_.wait_for(lock, pause);
       continue;
     }
-    wait_for_completions();
-    drain();
+    fid_t queue = &cq_->fid;
+    readiness_.wait(fi_trywait(fabric_.get(), &queue, 1) != FI_SUCCESS);
+    if (found(drain())) readiness_.was_right();
   }
-}
-
-/// Sleeps in the kernel until the queue has something, or the fabric ends.
-void OpenFabric::wait_for_completions() {
-  constexpr int kLimit_ms = 1000;  // only for what no descriptor tells
-  fid_t cq = &cq_->fid;
-  int cq_descriptor = -1;
-  if (wait_object_ != FI_WAIT_FD || fi_control(cq, FI_GETWAIT, &cq_descriptor) != 0) {
-    std::array<fi_cq_entry, kCompletionsPerPoll> entries;
-    handle(fi_cq_sread(cq_.get(), entries.data(), entries.size(), nullptr, 100), entries.data());
-    return;
-  }
-  if (fi_trywait(fabric_.get(), &cq, 1) != FI_SUCCESS) return;  // there is work already
-  std::array<pollfd, 2> events{{{cq_descriptor, POLLIN, 0}, {stop_event_, POLLIN, 0}}};
-  poll(events.data(), events.size(), kLimit_ms);
 }
 
 Result<std::unique_ptr<Fabric>> open_fabric(const Provider& provider, const std::string& host,
