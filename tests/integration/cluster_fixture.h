@@ -111,7 +111,7 @@ class ProviderTest : public ClusterTest, public ::testing::WithParamInterface<co
   /// How the bytes of a blob in the owner's memory come.
   static Path kind() {
     const std::string name = GetParam();
-    if (name == "shared") return Path::kSharedMemory;
+    if (name == "shared" || name == "shm" || name == "auto") return Path::kSharedMemory;
     if (name == "files" || name == "push") return Path::kPush;
     return rdma() ? Path::kRdma : Path::kTcp;
   }
@@ -119,7 +119,9 @@ class ProviderTest : public ClusterTest, public ::testing::WithParamInterface<co
   static Path kind_from_disk() {
     return GetParam() == std::string("files") ? Path::kMappedFile : Path::kPush;
   }
-  static bool over_a_fabric() { return kind() == Path::kRdma || kind() == Path::kTcp; }
+  static bool over_a_fabric() {
+    return kind() == Path::kRdma || kind() == Path::kTcp || GetParam() == std::string("shm");
+  }
   /// Whether the owner has nothing to do with a read of its memory.
   static bool unseen() { return kind() != Path::kPush; }
   /// kind(), as it is printed.

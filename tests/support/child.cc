@@ -3,8 +3,8 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <ctime>
 #include <fstream>
-#include <sstream>
 #include <stdexcept>
 
 #include <fcntl.h>
@@ -158,19 +158,11 @@ std::uint64_t anonymous_bytes(pid_t pid) {
   return (status_kib(pid, "RssAnon") + status_kib(pid, "RssShmem")) * 1024;
 }
 
-std::chrono::milliseconds processor_time(pid_t pid) {
-  std::ifstream in("/proc/" + std::to_string(pid) + "/stat");
-  std::string line;
-  std::getline(in, line);
-  // The program's name may hold anything; fields count from behind it.
-  std::istringstream rest(line.substr(std::min(line.size(), line.rfind(')') + 1)));
-  std::string skipped;
-  for (int field = 3; field < 14; ++field) rest >> skipped;
-  std::uint64_t user = 0;
-  std::uint64_t system = 0;
-  rest >> user >> system;
-  return std::chrono::milliseconds((user + system) * 1000 /
-                                   static_cast<std::uint64_t>(::sysconf(_SC_CLK_TCK)));
+std::chrono::nanoseconds processor_time(pid_t pid) {
+  clockid_t clock{};
+  timespec used{};
+  if (::clock_getcpuclockid(pid, &clock) != 0 || ::clock_gettime(clock, &used) != 0) return {};
+  return std::chrono::seconds(used.tv_sec) + std::chrono::nanoseconds(used.tv_nsec);
 }
 
 }  // namespace mempool::test

@@ -75,7 +75,8 @@ void become_nobody();
 std::uint64_t resident_bytes(pid_t pid);
 /// Without pages of files: those are the system's cache.
 std::uint64_t anonymous_bytes(pid_t pid);
-std::chrono::milliseconds processor_time(pid_t pid);
+/// Of all its threads, as fine as the scheduler counts; 0 when the process is gone.
+std::chrono::nanoseconds processor_time(pid_t pid);
 
 /// Whether this build is slowed down, and its memory swollen, by a sanitizer.
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
