@@ -78,6 +78,20 @@ std::string fi_reason(std::int64_t status) {
   return fi_strerror(static_cast<int>(-status));
 }
 
+/// Registering locks memory; who may lock all of it is short of something else.
+tl::unexpected<Error> no_memory_registered(const std::string& what, const Provider& provider) {
+  struct rlimit limit {};
+  const bool unlimited = getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur == RLIM_INFINITY;
+  const auto whose = what + " for " + std::string(provider.name) + ": ";
+  if (unlimited)
+    return fail(Code::kLimit, "cannot register " + whose +
+                                  "the system or the adapter has no memory for it, and no "
+                                  "memory-lock limit is in the way: lower max_memsize");
+  return fail(Code::kLimit, "cannot lock " + whose +
+                                "raise the memory-lock limit (ulimit -l unlimited, or "
+                                "LimitMEMLOCK=infinity in the service) or lower max_memsize");
+}
+
 class OpenMemoryRegion final : public MemoryRegion {
  public:
   OpenMemoryRegion(Fid<fid_mr> mr, std::uint64_t base) : mr_(std::move(mr)) {
@@ -168,6 +182,8 @@ class OpenFabric final : public Fabric {
 Status OpenFabric::open(const std::string& host, FabricUse use) {
   const std::string name(provider_.name);
   const auto failed = [&](const char* call, int status) {
+    if (provider_.rdma && status == -FI_ENOMEM)
+      return no_memory_registered("the provider's own buffers", provider_);
     return fail(Code::kNoProvider,
                 "provider " + name + " cannot be used: " + call + ": " + fi_reason(status));
   };
@@ -176,7 +192,9 @@ Status OpenFabric::open(const std::string& host, FabricUse use) {
     return fail(
         Code::kNoProvider,
         "provider " + name + " has nothing to offer for " + (host.empty() ? "this machine" : host) +
-            (provider_.rdma ? ": no RDMA device that is up has or reaches that address" : ""));
+            (provider_.rdma ? ": no RDMA device that is up and has shared receive queues has or "
+                              "reaches that address"
+                            : ""));
   fid_fabric* fabric = nullptr;
   if (int s = fi_fabric(info_->fabric_attr, &fabric, nullptr)) return failed("fi_fabric", s);
   fabric_.reset(fabric);
@@ -274,24 +292,6 @@ void OpenFabric::leave_open() {
 
 // ---- memory and addresses ----
 
-namespace {
-
-/// Registering locks memory; who may lock all of it is short of something else.
-tl::unexpected<Error> no_memory_registered(std::size_t bytes, std::string_view provider) {
-  struct rlimit limit {};
-  const bool unlimited = getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur == RLIM_INFINITY;
-  const auto what = std::to_string(bytes) + " bytes for " + std::string(provider) + ": ";
-  if (unlimited)
-    return fail(Code::kLimit, "cannot register " + what +
-                                  "the system or the adapter has no memory for it, and no "
-                                  "memory-lock limit is in the way: lower max_memsize");
-  return fail(Code::kLimit, "cannot lock " + what +
-                                "raise the memory-lock limit (ulimit -l unlimited, or "
-                                "LimitMEMLOCK=infinity in the service) or lower max_memsize");
-}
-
-}  // namespace
-
 Result<std::unique_ptr<MemoryRegion>> OpenFabric::register_memory(std::span<std::byte> memory,
                                                                   std::uint64_t access) {
   // Keys are unguessable where we may choose them: only who was told may read.
@@ -305,7 +305,8 @@ Result<std::unique_ptr<MemoryRegion>> OpenFabric::register_memory(std::span<std:
   fid_mr* mr = nullptr;
   const int status =
       fi_mr_reg(domain_.get(), memory.data(), memory.size(), access, 0, key, 0, &mr, nullptr);
-  if (status == -FI_ENOMEM) return no_memory_registered(memory.size(), provider_.name);
+  if (status == -FI_ENOMEM)
+    return no_memory_registered(std::to_string(memory.size()) + " bytes", provider_);
   if (status)
     return fail(Code::kNoProvider, "provider " + std::string(provider_.name) +
                                        " cannot register memory: " + fi_reason(status));

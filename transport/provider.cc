@@ -74,10 +74,18 @@ constexpr std::array<Provider, 5> kProviders{{
      .spin_us = 50},
 }};
 
-constexpr std::array<ProviderSetting, 3> kSettings{{
+constexpr std::array<ProviderSetting, 5> kSettings{{
     // rxm sizes one completion queue by the number of peers (default 256). soft-RoCE's longest
-    // queue is reached above 127, and then no endpoint opens: -FI_EINVAL.
+    // queue is reached above 254, and then no endpoint opens: -FI_EINVAL.
     {"FI_UNIVERSE_SIZE", "64"},
+    // All connections of an endpoint receive in one queue, which lives as long as the endpoint.
+    // With a queue each, rxm sends messages of its own, and may crash when a connection ends. A
+    // device without shared receive queues has no verbs unless the user says 0 here:
+    // docs/decisions/0017-one-receive-queue-over-verbs.md.
+    {"FI_OFI_RXM_USE_SRX", "1"},
+    // How many receives are posted in it. No peer sends any message; 4096, the default, would lock
+    // 64 MiB for them.
+    {"FI_OFI_RXM_MSG_RX_SIZE", "128"},
     // A cache of registrations would keep memory locked after it was given back, and puts hooks
     // into mmap and munmap. Regions and buffers are registered once anyway.
     {"FI_MR_CACHE_MONITOR", "disabled"},

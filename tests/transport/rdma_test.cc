@@ -4,6 +4,9 @@
 #include <algorithm>
 #include <cstdlib>
 #include <fstream>
+#include <latch>
+#include <thread>
+#include <vector>
 
 #include <gmock/gmock.h>
 
@@ -122,6 +125,32 @@ TEST_F(RdmaTest, OneReadOutsideTheRegionFailsAndOthersGoOn) {
   expect_reads(*bystander, peer_of_bystander);
   const auto another = open();
   expect_reads(*another, must(another->insert(owner->address())));
+}
+
+/// With a receive queue for each connection, rxm crashed here now and then: see provider.cc.
+TEST_F(RdmaTest, OwnerOutlivesReadersThatComeAndGoAtOnce) {
+  constexpr std::size_t kReaders = 16;
+  auto memory = test::pattern(4096, 1);
+  const auto owner = must(Fabric::listen(provider(), host()));
+  const auto region = must(owner->expose(memory));
+  const auto read_and_go = [&](std::unique_ptr<Fabric> reader) {
+    BufferPool buffers;
+    const auto buffer = must(buffers.take(memory.size()));
+    const auto peer = must(reader->insert(owner->address()));
+    must(reader->read({peer, region->base(), region->key()}, buffer, 0, memory.size(), 60s));
+    EXPECT_TRUE(test::same({buffer.data(), memory.size()}, memory));
+  };
+  for (int round = 0; round < 4; ++round) {
+    std::latch opened(kReaders);
+    std::vector<std::jthread> readers;
+    for (std::size_t i = 0; i < kReaders; ++i)
+      readers.emplace_back([&] {
+        auto reader = must(Fabric::connect(provider(), host()));
+        opened.arrive_and_wait();
+        read_and_go(std::move(reader));
+      });
+  }
+  read_and_go(must(Fabric::connect(provider(), host())));
 }
 
 }  // namespace
