@@ -14,6 +14,11 @@ namespace {
 constexpr std::size_t kClasses =
     std::bit_width(BufferPool::kMaxPooledBytes) - std::bit_width(BufferPool::kMinBytes) + 1;
 
+// A hole between blocks that are held takes one more of the mappings that the system lets a process
+// have. Blocks up to this size, of which there may be many, leave none: they give their memory
+// back, not their place.
+constexpr std::size_t kKeepsItsPlace = std::size_t{1} << 20;
+
 std::size_t size_class(std::size_t capacity) {
   return std::bit_width(capacity) - std::bit_width(BufferPool::kMinBytes);
 }
@@ -29,6 +34,7 @@ void destroy(BufferBlock* block) noexcept {
 struct BufferPool::State {
   std::mutex mutex;
   std::array<BufferBlock*, kClasses> free{};
+  std::array<BufferBlock*, kClasses> emptied{};  // their memory was given back
   std::size_t idle_bytes = 0;
   std::size_t idle_limit_bytes = 0;
 };
@@ -54,10 +60,12 @@ Result<Buffer> BufferPool::take(std::size_t bytes) {
                                       : (bytes + kMinBytes - 1) & ~(kMinBytes - 1);
   if (pooled) {
     std::lock_guard lock(state_->mutex);
-    auto*& head = state_->free[size_class(capacity)];
+    const auto own = size_class(capacity);
+    const bool idle = state_->free[own] != nullptr;
+    auto*& head = idle ? state_->free[own] : state_->emptied[own];
     if (BufferBlock* block = head) {
       head = block->next;
-      state_->idle_bytes -= capacity;
+      if (idle) state_->idle_bytes -= capacity;
       block->references.store(1, std::memory_order_relaxed);
       return Buffer(block);
     }
@@ -86,7 +94,7 @@ void BufferPool::give_back(BufferBlock* block) noexcept {
   // A forked child has no part in the memory, whose addresses are something else's there.
   if (current_forks() != forks_) return;
   const auto bytes = block->capacity_bytes;
-  if (bytes > kMaxPooledBytes || bytes > state_->idle_limit_bytes) return destroy(block);
+  if (bytes > kMaxPooledBytes || bytes > state_->idle_limit_bytes) return drop(block);
   BufferBlock* dropped = nullptr;
   {
     std::lock_guard lock(state_->mutex);
@@ -106,13 +114,24 @@ void BufferPool::give_back(BufferBlock* block) noexcept {
       block->next = std::exchange(dropped, block);
     }
   }
-  while (dropped) destroy(std::exchange(dropped, dropped->next));
+  while (dropped) drop(std::exchange(dropped, dropped->next));
+}
+
+void BufferPool::drop(BufferBlock* block) noexcept {
+  const auto bytes = block->capacity_bytes;
+  block->registered.reset();
+  block->registered_with = nullptr;
+  if (bytes > kKeepsItsPlace || madvise(block->data, bytes, MADV_DONTNEED) != 0)
+    return destroy(block);
+  std::lock_guard lock(state_->mutex);
+  block->next = std::exchange(state_->emptied[size_class(bytes)], block);
 }
 
 void BufferPool::trim() noexcept {
   std::lock_guard lock(state_->mutex);
-  for (auto*& head : state_->free)
-    while (head) destroy(std::exchange(head, head->next));
+  for (auto* heads : {&state_->free, &state_->emptied})
+    for (auto*& head : *heads)
+      while (head) destroy(std::exchange(head, head->next));
   state_->idle_bytes = 0;
 }
 

@@ -3,7 +3,7 @@
 //
 // A warm get takes a block from the list and gives it back: it neither allocates nor registers.
 // Blocks come in powers of two up to kMaxPooledBytes; larger ones are made for the occasion.
-// The list keeps at most its limit of idle bytes.
+// The list keeps at most its limit of idle bytes; the memory of others goes back to the system.
 //
 // Thread safety: Buffer is a handle like std::shared_ptr; BufferPool from any thread. The pool
 // outlives its buffers.
@@ -86,6 +86,7 @@ class BufferPool {
  private:
   friend class Buffer;
   void give_back(BufferBlock* block) noexcept;
+  void drop(BufferBlock* block) noexcept;
   struct State;
   std::unique_ptr<State> state_;
   const unsigned forks_ = current_forks();

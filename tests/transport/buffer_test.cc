@@ -1,6 +1,8 @@
 #include "transport/buffer.h"
 
 #include <cstring>
+#include <fstream>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -57,6 +59,32 @@ TEST(BufferPool, SizesThatNobodyAsksForMakeRoom) {
   }
   BufferBlock* block = must(pool.take(32 * 1024)).block();
   EXPECT_EQ(must(pool.take(32 * 1024)).block(), block) << "the list is full of small ones";
+}
+
+std::size_t mappings() {
+  std::ifstream maps("/proc/self/maps");
+  std::size_t lines = 0;
+  for (std::string line; std::getline(maps, line);) ++lines;
+  return lines;
+}
+
+/// Each hole between others that are held would be one more mapping of the process's.
+TEST(BufferPool, WhatIsDroppedLeavesNoHoles) {
+  constexpr std::size_t kBuffers = 20'000;
+  BufferPool pool(64 * 1024);
+  const auto before = mappings();
+  std::vector<Buffer> held;
+  for (std::size_t i = 0; i < kBuffers; ++i) {
+    held.push_back(must(pool.take(8192)));
+    *held.back().data() = std::byte{1};
+  }
+  for (std::size_t i = 0; i < kBuffers; i += 2) held[i] = Buffer();
+  EXPECT_LT(mappings(), before + 1000);
+  // Their memory is gone, and their places are used again.
+  std::vector<Buffer> others;
+  for (std::size_t i = 0; i < kBuffers / 4; ++i) others.push_back(must(pool.take(8192)));
+  EXPECT_EQ(std::to_integer<int>(*others.back().data()), 0);
+  EXPECT_LT(mappings(), before + 1000);
 }
 
 TEST(BufferPool, RefusesWhatTheSystemCannotGive) {
