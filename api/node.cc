@@ -207,29 +207,7 @@ Result<View> Node::get_file(const FileRef& ref, const GetOptions&) {
     if (!mapping) return forward_error(std::move(mapping));
     return view_of_file(std::move(*mapping));
   }
-  auto file = open_file(ref);
-  if (!file) return forward_error(std::move(file));
-  return map_blob_file(*file);
-}
-
-/// Peers ask for parts of a file one by one, and several peers at a time: those that were asked for
-/// last are kept, because a new File has its whole payload checked.
-Result<spill::File> Node::open_file(const FileRef& ref) {
-  constexpr std::size_t kKept = 16;
-  {
-    std::lock_guard lock(opened_files_mutex_);
-    const auto file = std::ranges::find(opened_files_, ref, &spill::File::ref);
-    if (file != opened_files_.end()) {
-      std::rotate(opened_files_.begin(), file, file + 1);
-      return opened_files_.front();
-    }
-  }
-  auto opened = spill::File::open(ref);
-  if (!opened) return opened;
-  std::lock_guard lock(opened_files_mutex_);
-  opened_files_.push_front(*opened);
-  if (opened_files_.size() > kKept) opened_files_.pop_back();
-  return opened;
+  return map_blob_file(ref);
 }
 
 Result<BlobInfo> Node::inspect(const DRef& ref) {
@@ -282,9 +260,22 @@ Result<View> Node::read_from_file(std::uint64_t object, std::uint64_t offset, st
 
 Result<View> Node::read_from_file(const FileRef& ref, std::uint64_t offset, std::uint64_t bytes) {
   if (const auto own = own_file(ref)) return read_part(spill_file(*own), offset, bytes);
-  auto file = open_file(ref);
+  auto file = spill::File::open(ref);
   if (!file) return forward_error(std::move(file));
   return read_part(*file, offset, bytes);
+}
+
+std::optional<FileRef> Node::file_to_check(std::uint64_t object) const {
+  const auto file = store_->file(object);
+  if (!file || !*file || !spill_file(**file).needs_check()) return std::nullopt;
+  return (*file)->ref();
+}
+
+std::optional<FileRef> Node::file_to_check(const FileRef& ref) const {
+  const auto own = own_file(ref);
+  const auto file = own ? Result<spill::File>(spill_file(*own)) : spill::File::open(ref);
+  if (!file || !file->needs_check()) return std::nullopt;
+  return ref;
 }
 
 }  // namespace mempool

@@ -3,9 +3,7 @@
 // Thread safety: every call from any thread, but destruction.
 #pragma once
 
-#include <deque>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <vector>
@@ -66,6 +64,9 @@ class Node final : public Verbs {
   Result<View> read_from_file(std::uint64_t object, std::uint64_t offset, std::uint64_t bytes);
   /// The same of a file of this node's, of this life or an earlier one.
   Result<View> read_from_file(const FileRef& file, std::uint64_t offset, std::uint64_t bytes);
+  /// The file that one of these would have to check first.
+  std::optional<FileRef> file_to_check(std::uint64_t object) const;
+  std::optional<FileRef> file_to_check(const FileRef& file) const;
   /// Before the end: whoever waits for room ends with Closed.
   void stop_waiting() { store_->stop_waiting(); }
   /// A peer has read it one-sidedly.
@@ -73,7 +74,6 @@ class Node final : public Verbs {
 
  private:
   Node(const PoolOptions& options, const BlobId& life, std::unique_ptr<store::Store> store);
-  Result<spill::File> open_file(const FileRef& ref);
   std::shared_ptr<store::DiskFile> own_file(const FileRef& ref) const;
   static Status check(const SetOptions& options);
   store::BlobOptions blob_options(const SetOptions& options, std::uint32_t timeout_ms) const;
@@ -83,10 +83,6 @@ class Node final : public Verbs {
   const bool drop_on_evict_;
   std::unique_ptr<store::Store> store_;
   PathCounters* counters_ = nullptr;
-
-  // A file of another life that is read in parts is opened, and its checksum verified, once.
-  std::mutex opened_files_mutex_;
-  std::deque<spill::File> opened_files_;  // the most recent first
 };
 
 }  // namespace mempool

@@ -206,9 +206,14 @@ std::optional<View> RemoteGet::map_file() {
   return std::move(*view);
 }
 
+/// A file that neither the owner nor this process has checked is left to the owner, where only a
+/// part of it is wanted: of many readers' parts, one check is enough, and the owner keeps what it
+/// found.
 bool RemoteGet::copy_file(std::uint64_t offset, std::span<std::byte> out) {
   const auto file = visible_file();
-  if (!file || !file->read(offset, out)) return false;
+  if (!file) return false;
+  if (out.size() < ref_.length && file->needs_check()) return false;
+  if (!file->read(offset, out)) return false;
   path_ = Path::kMappedFile;
   provider_ = nullptr;
   return true;
@@ -227,7 +232,13 @@ Status RemoteGet::push(std::uint64_t offset, std::span<std::byte> out) {
   const auto left = std::chrono::ceil<milliseconds>(deadline() - Cluster::Clock::now());
   const auto timeout =
       out.size() > Transfer::kPartBytes ? cluster_.timeout(options_.timeout_ms) : left;
-  return push_to(peer_->session(), first, out, timeout);
+  auto pushed = push_to(peer_->session(), first, out, timeout);
+  const bool unchecked = in_file_ && !in_file_->file.path.empty() && in_file_->stamp.inode == 0;
+  if (!pushed && pushed.error().code == Code::kTimeout && unchecked)
+    return fail(Code::kTimeout, pushed.error().message +
+                                    "; the owner checks the blob's file before it sends a part, "
+                                    "and goes on with that: try again");
+  return pushed;
 }
 
 // ---- all of it ----

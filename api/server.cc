@@ -1,5 +1,6 @@
 #include "api/server.h"
 
+#include <functional>
 #include <map>
 #include <mutex>
 
@@ -94,6 +95,7 @@ class ServedSession final : public transport::SessionHandler {
   }
 
   std::optional<Reply> handle_at_once(const Request& request) override;
+  std::optional<std::size_t> file_to_check(const Request& request) override;
   Reply handle(Request& request) override;
 
  private:
@@ -122,6 +124,7 @@ class ServedSession final : public transport::SessionHandler {
   Reply set_source(const Request& request);
   Reply set_commit(const Request& request);
   Reply read_file(const Request& request);
+  bool may_read(const FileRef& file) const;
   std::shared_ptr<Upload> upload(const BlobId& id);
 
   Server& server_;
@@ -361,8 +364,23 @@ Reply ServedSession::set_commit(const Request& request) {
 
 /// Only files that this node wrote, in this life or an earlier one, and that are what they should
 /// be: a peer cannot read anything else through it.
+bool ServedSession::may_read(const FileRef& file) const {
+  return file.id.cluster == node_.life().cluster && file.id.node == node_.life().node;
+}
+
+std::optional<std::size_t> ServedSession::file_to_check(const Request& request) {
+  std::optional<FileRef> file;
+  if (request.op == Op::kReadFile) {
+    if (may_read(request.file)) file = node_.file_to_check(request.file);
+  } else if (check_identity(request.blob, node_.life())) {
+    file = node_.file_to_check(request.blob.object);
+  }
+  if (!file) return std::nullopt;
+  return std::hash<std::string>()(file->path);
+}
+
 Reply ServedSession::read_file(const Request& request) {
-  if (request.file.id.cluster != node_.life().cluster || request.file.id.node != node_.life().node)
+  if (!may_read(request.file))
     return error_reply({Code::kNotFound, "the file was written by another node"});
   if (auto fits = check_part(request); !fits) return error_reply(fits.error());
   return reply_with_all(node_.read_from_file(request.file, request.offset, request.length));

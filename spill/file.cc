@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cerrno>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -22,11 +23,13 @@ class File::Opened {
   /// What the file system says of the file now.
   Result<Stamp> stamp_now(const std::string& path) const;
   tl::unexpected<Error> changed(const std::string& path, const char* meanwhile) const;
-  Status check_payload(const std::string& path) const;
+  /// Reads it all; into `whole`, if that has room for it.
+  Status check_payload(const std::string& path, std::span<std::byte> whole) const;
 
   Descriptor file;
   Stamp stamp;  // from before the header was read
   Header header;
+  bool brought = false;  // the check left the payload where the caller wants it
 };
 
 Result<File::Opened> File::Opened::open(const std::string& path) {
@@ -71,15 +74,16 @@ tl::unexpected<Error> File::Opened::changed(const std::string& path, const char*
                           " while it was " + meanwhile);
 }
 
-Status File::Opened::check_payload(const std::string& path) const {
+Status File::Opened::check_payload(const std::string& path, std::span<std::byte> whole) const {
   ::posix_fadvise(file.get(), 0, 0, POSIX_FADV_SEQUENTIAL);
   // Read, not mapped: a file that is truncated meanwhile is an error here, not a SIGBUS.
   const std::uint64_t length = header.meta.length;
-  std::vector<std::byte> chunk(std::min<std::uint64_t>(length, Checksum::kChunk));
+  std::vector<std::byte> chunk;
+  if (whole.empty()) chunk.resize(std::min<std::uint64_t>(length, Checksum::kChunk));
   Checksum sum;
   for (std::uint64_t done = 0; done < length;) {
-    const std::span<std::byte> piece(chunk.data(),
-                                     std::min<std::uint64_t>(chunk.size(), length - done));
+    const auto bytes = std::min<std::uint64_t>(Checksum::kChunk, length - done);
+    const auto piece = whole.empty() ? std::span(chunk).first(bytes) : whole.subspan(done, bytes);
     const auto got = read_fully(file.get(), kHeaderBytes + done, piece);
     if (got < 0) return system_failure(errno, "read", path);
     if (static_cast<std::size_t>(got) < piece.size()) {
@@ -104,8 +108,7 @@ Result<File> File::open(const std::filesystem::path& path) {
   file.ref_ = {
       .path = absolute.native(), .offset = kHeaderBytes, .length = meta.length, .id = meta.id};
   file.type_name_ = meta.type_name;
-  file.state_ = std::make_shared<State>();
-  file.state_->header_checksum = opened->header.header_checksum;
+  file.state_ = State::of(opened->stamp, opened->header.header_checksum);
   return file;
 }
 
@@ -122,7 +125,7 @@ Result<File> File::open(const FileRef& ref) {
 
 Result<File> File::open(const FileRef& ref, const Stamp& verified) {
   auto file = open(ref);
-  if (file) file->state_->verified = verified;
+  if (file) file->told_ = verified;
   return file;
 }
 
@@ -131,16 +134,24 @@ Stamp File::verified() const {
   return state_->verified;
 }
 
-Result<File::Opened> File::open_verified() const {
+bool File::needs_check() const {
+  struct stat status {};
+  // Whoever opens it finds out why that cannot be done.
+  return ::stat(ref_.path.c_str(), &status) == 0 && !known_right(stamp_of(status));
+}
+
+/// `whole`: where the caller wants all of the payload, should it have to be read for the check.
+Result<File::Opened> File::open_verified(std::span<std::byte> whole) const {
   auto opened = Opened::open(ref_.path);
   if (!opened) return opened;
   // The header's checksum covers the identity, the type and the payload's checksum.
   if (opened->header.header_checksum != state_->header_checksum) {
     return path_failure(Code::kCorrupt, ref_.path, "the file was replaced by another blob's");
   }
+  if (known_right(opened->stamp)) return opened;
   std::lock_guard lock(state_->checking);
-  if (opened->stamp == verified()) return opened;
-  if (auto checked = opened->check_payload(ref_.path); !checked) {
+  if (known_right(opened->stamp)) return opened;
+  if (auto checked = opened->check_payload(ref_.path, whole); !checked) {
     return forward_error(std::move(checked));
   }
   const auto after = opened->stamp_now(ref_.path);
@@ -148,6 +159,7 @@ Result<File::Opened> File::open_verified() const {
   if (*after != opened->stamp) {
     return opened->changed(ref_.path, "checked");
   }
+  opened->brought = !whole.empty();
   std::lock_guard known(state_->mutex);
   state_->verified = opened->stamp;
   return opened;
@@ -172,8 +184,10 @@ Status File::read(std::uint64_t offset, std::span<std::byte> out) const {
                             std::to_string(offset + out.size()) + " are not inside a blob of " +
                             std::to_string(ref_.length));
   }
-  const auto opened = open_verified();
+  const bool all = out.size() == ref_.length;
+  const auto opened = open_verified(all ? out : std::span<std::byte>());
   if (!opened) return tl::unexpected<Error>(opened.error());
+  if (opened->brought) return {};
   const auto got = read_fully(opened->file.get(), kHeaderBytes + offset, out);
   if (got < 0) return system_failure(errno, "read", ref_.path);
   const auto after = opened->stamp_now(ref_.path);

@@ -1,4 +1,4 @@
-// What the copies of a File share.
+// What all Files of one file share.
 #pragma once
 
 #include <atomic>
@@ -11,6 +11,9 @@
 namespace mempool::spill {
 
 struct File::State {
+  /// That of the file with this stamp and header, which this process may have opened before.
+  static std::shared_ptr<State> of(const Stamp& found, std::uint64_t header_checksum);
+
   std::uint64_t header_checksum = 0;  // of the header as it was written or first read
 
   // Held while the payload is checked, so that others wait instead of reading it too.

@@ -3,6 +3,9 @@
 // Directory owns a node's session directory and quota; Writer writes a file atomically (payload
 // first, header last, then rename); File is a written file; Mapping shows its payload.
 //
+// What a process has verified of a file it remembers, however often the file is opened: one State
+// for each (known_files.cc).
+//
 // Thread safety: Directory from any thread; a Writer from one at a time; File's reads and Mappings
 // from any. Descriptors are held only by a Writer and during a call.
 #pragma once
@@ -59,7 +62,8 @@ class Mapping {
 class File {
  public:
   /// Opens a file that this life of the node did not write. The header is verified; the payload's
-  /// checksum is verified by the first map() or read(), again whenever the file changed.
+  /// checksum is verified by the first map() or read() of any File of it in this process, again
+  /// whenever the file changed.
   /// Corrupt: damaged, truncated, or no blob file. VersionMismatch, NotFound, PermissionDenied, Io.
   static Result<File> open(const std::filesystem::path& path);
   /// open(), and Corrupt unless length, payload offset and identity are those of `ref`.
@@ -71,12 +75,15 @@ class File {
   const FileRef& ref() const noexcept { return ref_; }
   const std::string& type_name() const noexcept { return type_name_; }
   std::uint64_t file_bytes() const noexcept { return kHeaderBytes + ref_.length; }
-  /// With this stamp the payload is known to be right; inode 0: it is not known yet.
+  /// With this stamp this process found the payload right; inode 0: not yet. What others said does
+  /// not count.
   Stamp verified() const;
+  /// Whether the next map() or read() reads all of the payload first, which may take long.
+  bool needs_check() const;
 
   /// Every call verifies the header against the file's size and this File's identity.
   Result<Mapping> map() const;
-  /// Reads payload bytes [offset, offset + out.size()).
+  /// Reads payload bytes [offset, offset + out.size()). All of them are checked on the way.
   Status read(std::uint64_t offset, std::span<std::byte> out) const;
 
  private:
@@ -85,11 +92,13 @@ class File {
   struct State;  // shared by copies
   class Opened;
   File() = default;
-  Result<Opened> open_verified() const;
+  Result<Opened> open_verified(std::span<std::byte> whole = {}) const;
+  bool known_right(const Stamp& stamp) const { return stamp == told_ || stamp == verified(); }
 
   FileRef ref_;
   std::string type_name_;
   std::shared_ptr<State> state_;
+  Stamp told_;  // by the file's owner, who verified it; counts for this File alone
 };
 
 class Reservation;

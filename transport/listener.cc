@@ -31,6 +31,10 @@ constexpr std::size_t kWorkers = 8;
 // What frees room or needs none does not wait for those that make some, but for a blob that is just
 // being moved, and for sets in parts, which come in order.
 constexpr std::size_t kPromptWorkers = 8;
+// Files that are checked at once; they share the disk. The lines in which requests for the same
+// file wait: two files in one only wait for each other.
+constexpr std::size_t kCheckers = 2;
+constexpr std::size_t kCheckingLines = 64;
 // For peers that are silent, and those that wait for a sign of life.
 constexpr auto kSweepEvery = std::chrono::seconds(1);
 
@@ -44,6 +48,15 @@ Error socket_error(const HostPort& where, const asio::error_code& error) {
   return {code, "cannot listen on " + where.to_string() + ": " + error.message() + hint};
 }
 
+/// Without memory to find out, none: the answer will be that.
+std::optional<std::size_t> file_to_check(SessionHandler& handler, const Request& request) {
+  try {
+    return handler.file_to_check(request);
+  } catch (const std::exception&) {
+    return std::nullopt;
+  }
+}
+
 }  // namespace
 
 class Session;
@@ -55,7 +68,11 @@ struct Listener::State : std::enable_shared_from_this<Listener::State> {
         acceptor(io),
         sweep(io),
         workers(kWorkers),
-        prompt_workers(kPromptWorkers) {}
+        prompt_workers(kPromptWorkers),
+        checkers(kCheckers) {
+    for (std::size_t i = 0; i < kCheckingLines; ++i)
+      checking.push_back(asio::make_strand(checkers));
+  }
 
   asio::awaitable<void> accept_one();
   asio::awaitable<void> drop_silent_peers();
@@ -67,6 +84,8 @@ struct Listener::State : std::enable_shared_from_this<Listener::State> {
   asio::steady_timer sweep;
   asio::thread_pool workers;
   asio::thread_pool prompt_workers;
+  asio::thread_pool checkers;
+  std::vector<asio::strand<asio::thread_pool::executor_type>> checking;
   Service* service = nullptr;
   std::set<std::shared_ptr<Session>> sessions;
   std::atomic<bool> closed{false};  // workers ask
@@ -83,8 +102,7 @@ class Session : public std::enable_shared_from_this<Session> {
       : listener_(std::move(listener)),
         socket_(std::move(socket)),
         room_(listener_->io),
-        ordered_(asio::make_strand(listener_->workers)),
-        checking_(asio::make_strand(listener_->prompt_workers)) {}
+        ordered_(asio::make_strand(listener_->workers)) {}
 
   asio::awaitable<void> run();
   void close() {
@@ -126,7 +144,6 @@ class Session : public std::enable_shared_from_this<Session> {
   tcp::socket socket_;
   asio::steady_timer room_;  // cancelled when a reply was sent
   asio::strand<asio::thread_pool::executor_type> ordered_;
-  asio::strand<asio::thread_pool::executor_type> checking_;
   std::shared_ptr<SessionHandler> handler_;
   std::deque<Sending> outgoing_;  // front is being written
   std::vector<std::byte> scratch_;
@@ -246,7 +263,12 @@ void Session::dispatch(std::shared_ptr<Request> request) {
   if (is_ordered(request->op)) {
     asio::post(ordered_, std::move(work));
   } else if (may_check_a_file(request->op)) {
-    asio::post(checking_, std::move(work));
+    asio::post(listener_->prompt_workers,
+               [state = listener_, handler = handler_, request, work = std::move(work)]() mutable {
+                 const auto file = state->closed ? std::nullopt : file_to_check(*handler, *request);
+                 if (!file) return work();
+                 asio::post(state->checking[*file % kCheckingLines], std::move(work));
+               });
   } else if (may_make_room(request->op)) {
     asio::post(listener_->workers, std::move(work));
   } else {
@@ -370,6 +392,7 @@ void Listener::close() {
   closed.get_future().wait();
   state_->workers.join();
   state_->prompt_workers.join();
+  state_->checkers.join();
 }
 
 std::uint64_t Listener::sessions() const noexcept {

@@ -16,6 +16,9 @@ class SessionHandler {
   virtual ~SessionHandler() = default;
   /// The answer to what needs no waiting and no disk; nothing for the rest. On the I/O thread.
   virtual std::optional<Reply> handle_at_once(const Request& request) = 0;
+  /// Of those that may_check_a_file(): the file whose payload has to be checked before it can be
+  /// answered, as a number that tells one file from another; nothing: none has. On a worker.
+  virtual std::optional<std::size_t> file_to_check(const Request& request) = 0;
   /// May block; on a worker. Called from several threads at once, but for sets in parts, whose
   /// requests come in order.
   virtual Reply handle(Request& request) = 0;
@@ -40,10 +43,10 @@ constexpr bool is_ordered(Op op) {
          op == Op::kSetPull;
 }
 
-/// Operations that may have to check a whole file first: one at a time of each session, which keeps
-/// a worker, not all of them.
+/// Operations that may have to check a whole file first. Those that have to wait for others of the
+/// same file, in line and without a worker.
 constexpr bool may_check_a_file(Op op) {
-  return op == Op::kReadFile;
+  return op == Op::kReadFile || op == Op::kRead;
 }
 
 /// Operations that may wait until others have written files.

@@ -1,7 +1,6 @@
 // Blobs of other processes that are in their files alone: mapped by a reader who sees the file,
 // sent to others, and brought to memory when they are read again and again.
 #include <atomic>
-#include <fstream>
 #include <thread>
 
 #include <fcntl.h>
@@ -106,16 +105,6 @@ TEST_F(SpilledTest, WithoutRoomItIsReadFromTheFileAgainAndAgain) {
     EXPECT_TRUE(same(view.bytes(), pattern(5 * kMiB, 1)));
   }
   EXPECT_EQ(where(client, other), "memory") << "nothing had to go for it";
-}
-
-/// Bytes that a process has read from files.
-std::uint64_t bytes_read(pid_t pid) {
-  std::ifstream io("/proc/" + std::to_string(pid) + "/io");
-  std::string name;
-  std::uint64_t value = 0;
-  while (io >> name >> value)
-    if (name == "rchar:") return value;
-  return 0;
 }
 
 TEST_F(SpilledTest, ReadersAtOnceCauseOneLoad) {

@@ -370,6 +370,36 @@ TEST(SpillFile, OwnUnchangedFilesAreMappedWithoutReadingThem) {
   EXPECT_GT(cached_pages(place / "a"), kSize / 4096 / 2);
 }
 
+TEST(SpillFile, WhatOneFileFoundTheOthersKnowButNotWhatItWasTold) {
+  Place place;
+  const auto written = write_blob(place / "a", pattern(50'000));
+  ASSERT_TRUE(written);
+  const auto ref = written->ref();
+  const auto first = File::open(ref);
+  ASSERT_TRUE(first);
+  EXPECT_TRUE(first->needs_check());
+  const auto told = File::open(ref, written->verified());
+  ASSERT_TRUE(told && told->map());
+  EXPECT_FALSE(told->needs_check());
+  EXPECT_EQ(told->verified(), Stamp()) << "it has seen nothing of the payload";
+  EXPECT_TRUE(first->needs_check());
+  EXPECT_TRUE(File::open(ref)->needs_check());
+  ASSERT_TRUE(first->map());
+  EXPECT_EQ(told->verified(), written->verified());
+  EXPECT_FALSE(File::open(ref)->needs_check());
+  // By another name it is the same file; with other bytes, or a copy, it is not.
+  fs::create_hard_link(place / "a", place / "b");
+  ASSERT_TRUE(File::open(place / "b")->map()) << "a link changes the stamp";
+  EXPECT_FALSE(File::open(ref)->needs_check());
+  fs::copy_file(place / "a", place / "c");
+  EXPECT_TRUE(File::open(place / "c")->needs_check());
+  let_the_clock_tick();
+  flip(place / "a", 4096 + 100);
+  EXPECT_TRUE(first->needs_check());
+  EXPECT_EQ(code(File::open(ref)->map()), Code::kCorrupt);
+  EXPECT_EQ(code(first->map()), Code::kCorrupt);
+}
+
 TEST(SpillFile, ManyThreadsReadOneFile) {
   Place place;
   const auto bytes = pattern(2'000'000);

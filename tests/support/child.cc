@@ -158,6 +158,15 @@ std::uint64_t anonymous_bytes(pid_t pid) {
   return (status_kib(pid, "RssAnon") + status_kib(pid, "RssShmem")) * 1024;
 }
 
+std::uint64_t bytes_read(pid_t pid) {
+  std::ifstream io("/proc/" + std::to_string(pid) + "/io");
+  std::string name;
+  std::uint64_t value = 0;
+  while (io >> name >> value)
+    if (name == "rchar:") return value;
+  return 0;
+}
+
 std::chrono::nanoseconds processor_time(pid_t pid) {
   clockid_t clock{};
   timespec used{};

@@ -77,6 +77,9 @@ std::uint64_t resident_bytes(pid_t pid);
 std::uint64_t anonymous_bytes(pid_t pid);
 /// Of all its threads, as fine as the scheduler counts; 0 when the process is gone.
 std::chrono::nanoseconds processor_time(pid_t pid);
+/// With those that its children had read, once they are waited for. 0 where the system does not
+/// count.
+std::uint64_t bytes_read(pid_t pid);
 
 /// Whether this build is slowed down, and its memory swollen, by a sanitizer.
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)

@@ -24,7 +24,8 @@ namespace {
 using test::must;
 using test::RawPeer;
 
-/// Answers operations that may make room or check files when it is told to, and others at once.
+/// Answers operations that may make room, and those with a file to check (which their length names
+/// here), when it is told to, and others at once.
 class SlowService final : public Service {
  public:
   Result<Accepted> accept(const Hello&, const std::string&) override {
@@ -38,8 +39,12 @@ class SlowService final : public Service {
    public:
     explicit Handler(SlowService& service) : service_(service) {}
     std::optional<Reply> handle_at_once(const Request&) override { return std::nullopt; }
+    std::optional<std::size_t> file_to_check(const Request& request) override {
+      if (request.length == 0) return std::nullopt;
+      return request.length;
+    }
     Reply handle(Request& request) override {
-      if (!may_make_room(request.op) && !may_check_a_file(request.op)) return {};
+      if (!may_make_room(request.op) && request.length == 0) return {};
       ++service_.begun_;
       (void)service_.answers_.try_acquire_for(test::kPatience);
       return {};
@@ -71,8 +76,8 @@ class ListenerTest : public ::testing::Test {
   std::unique_ptr<Listener> listener_ = must(Listener::bind(io_, {"127.0.0.1", 0}));
 };
 
-void ask(RawPeer& peer, Op op, std::uint64_t id) {
-  peer.send(test::frame(encode(Request{.id = id, .op = op})));
+void ask(RawPeer& peer, Op op, std::uint64_t id, std::uint64_t file = 0) {
+  peer.send(test::frame(encode(Request{.id = id, .op = op, .length = file})));
 }
 
 RawPeer ListenerTest::keep_workers_busy() {
@@ -138,17 +143,31 @@ TEST_F(ListenerTest, WhatNeedsNoRoomDoesNotWaitForWhatMakesSome) {
   service_.answer(Listener::kMaxInFlight);
 }
 
-TEST_F(ListenerTest, AFileThatIsCheckedKeepsOneWorker) {
-  auto reader = client();
-  for (std::uint64_t id = 0; id < Listener::kMaxInFlight; ++id) ask(reader, Op::kReadFile, id);
+/// Whoever asks for parts of it, from however many sessions.
+TEST_F(ListenerTest, FilesThatAreCheckedKeepNoPromptWorker) {
+  constexpr std::uint64_t kFiles = 20;
+  auto patient = client();
+  ask(patient, Op::kRead, 1, /*file=*/1);
   ASSERT_TRUE(test::eventually([&] { return service_.begun() == 1; }));
+  std::vector<RawPeer> readers;
+  for (std::uint64_t session = 0; session < 10; ++session) {
+    readers.push_back(client());
+    for (std::uint64_t id = 0; id < Listener::kMaxInFlight; ++id)
+      ask(readers.back(), id % 2 ? Op::kRead : Op::kReadFile, id, /*file=*/1);
+  }
   auto other = client();
-  for (const Op op : {Op::kDelete, Op::kRead, Op::kStats}) {
+  for (const Op op : {Op::kDelete, Op::kRead, Op::kReadFile, Op::kStats}) {
     ask(other, op, 5);
     EXPECT_EQ(next_reply(other), 5U);
   }
-  EXPECT_EQ(service_.begun(), 1U);
-  service_.answer(Listener::kMaxInFlight);
+  EXPECT_EQ(service_.begun(), 1U) << "of one file one at a time";
+  // More files than there are prompt workers.
+  for (std::uint64_t file = 2; file < kFiles; ++file) ask(patient, Op::kRead, file, file);
+  for (const Op op : {Op::kDelete, Op::kRead, Op::kReadFile, Op::kStats}) {
+    ask(other, op, 6);
+    EXPECT_EQ(next_reply(other), 6U);
+  }
+  service_.answer(10 * Listener::kMaxInFlight + kFiles);
 }
 
 TEST_F(ListenerTest, WhatWaitsForAWorkerIsNotBegunWhenTheNodeCloses) {
