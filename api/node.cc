@@ -135,6 +135,11 @@ Result<View> Node::get(const DRef& ref, const GetOptions& options) {
 Status Node::read(const DRef& ref, std::uint64_t offset, std::span<std::byte> out,
                   const GetOptions& options) {
   auto view = get(ref, options);
+  if (!view && view.error().code == Code::kLimit) {
+    // A part can be read where nothing more can be mapped.
+    const auto file = store_->file(ref.id.object);
+    if (file && *file) return spill_file(**file).read(offset, out);
+  }
   if (!view) return forward_error(std::move(view));
   if (offset > view->size() || view->size() - offset < out.size())
     return fail(Code::kInvalidArgument,

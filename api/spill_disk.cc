@@ -1,5 +1,7 @@
 #include "api/spill_disk.h"
 
+#include "spill/mapped_files.h"
+
 namespace mempool {
 namespace {
 
@@ -70,6 +72,7 @@ class SpillDisk final : public store::Disk {
 
   std::uint64_t room_bytes() const noexcept override { return directory_->room_bytes(); }
   std::uint64_t overhead_bytes() const noexcept override { return spill::kHeaderBytes; }
+  bool may_keep_mapping() const noexcept override { return spill::MappedFiles::may_keep_one(); }
   std::uint64_t used_bytes() const noexcept override { return directory_->used_bytes(); }
   std::uint64_t quota_bytes() const noexcept override { return directory_->quota_bytes(); }
 

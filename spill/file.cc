@@ -12,6 +12,7 @@
 #include "spill/error.h"
 #include "spill/file_state.h"
 #include "spill/header.h"
+#include "spill/mapped_files.h"
 
 namespace mempool::spill {
 
@@ -168,12 +169,28 @@ Result<File::Opened> File::open_verified(std::span<std::byte> whole) const {
 Result<Mapping> File::map() const {
   const auto opened = open_verified();
   if (!opened) return tl::unexpected<Error>(opened.error());
+  if (!MappedFiles::take_one()) return copy();
   Mapping mapping;
   mapping.bytes_ = kHeaderBytes + ref_.length;
   void* const base = ::mmap(nullptr, mapping.bytes_, PROT_READ, MAP_SHARED, opened->file.get(), 0);
-  if (base == MAP_FAILED) return system_failure(errno, "map", ref_.path);
-  mapping.base_ = base;
-  mapping.payload_ = {static_cast<const std::byte*>(base) + kHeaderBytes, ref_.length};
+  if (base != MAP_FAILED) {
+    mapping.base_ = base;
+    mapping.payload_ = {static_cast<const std::byte*>(base) + kHeaderBytes, ref_.length};
+    return mapping;
+  }
+  const int error = errno;
+  MappedFiles::give_back_one();
+  if (error == ENOMEM) return copy();  // the program's own mappings are that many
+  return system_failure(error, "map", ref_.path);
+}
+
+/// A small payload, as long as there are not too many of them.
+Result<Mapping> File::copy() const {
+  Mapping mapping;
+  auto* const bytes = MappedFiles::take_copy(ref_.length);
+  if (bytes == nullptr) return MappedFiles::too_many(ref_);
+  mapping.payload_ = {bytes, ref_.length};
+  if (auto copied = read(0, {bytes, ref_.length}); !copied) return forward_error(std::move(copied));
   return mapping;
 }
 
@@ -210,7 +227,12 @@ Mapping& Mapping::operator=(Mapping&& other) noexcept {
 }
 
 Mapping::~Mapping() {
-  if (base_ != nullptr) ::munmap(base_, bytes_);
+  if (base_ != nullptr) {
+    ::munmap(base_, bytes_);
+    MappedFiles::give_back_one();
+  } else if (payload_.data() != nullptr) {
+    MappedFiles::give_back_copy(payload_);
+  }
 }
 
 }  // namespace mempool::spill

@@ -4,7 +4,7 @@
 // first, header last, then rename); File is a written file; Mapping shows its payload.
 //
 // What a process has verified of a file it remembers, however often the file is opened: one State
-// for each (known_files.cc).
+// for each (known_files.cc). What it maps, it counts (mapped_files.h).
 //
 // Thread safety: Directory from any thread; a Writer from one at a time; File's reads and Mappings
 // from any. Descriptors are held only by a Writer and during a call.
@@ -41,8 +41,9 @@ struct Stamp {
   friend bool operator==(const Stamp&, const Stamp&) = default;
 };
 
-/// A read-only mapping of a verified file. Move-only. A file that somebody truncates while it is
-/// mapped raises SIGBUS on access.
+/// The payload of a verified file, to be read: the file mapped, or a copy where the process has as
+/// many mappings as it may. Move-only. A file that somebody truncates while it is mapped raises
+/// SIGBUS on access.
 class Mapping {
  public:
   Mapping(Mapping&& other) noexcept;
@@ -53,8 +54,8 @@ class Mapping {
  private:
   friend class File;
   Mapping() = default;
-  void* base_ = nullptr;
-  std::size_t bytes_ = 0;
+  void* base_ = nullptr;   // of the file; null for a copy
+  std::size_t bytes_ = 0;  // mapped
   std::span<const std::byte> payload_;
 };
 
@@ -81,7 +82,8 @@ class File {
   /// Whether the next map() or read() reads all of the payload first, which may take long.
   bool needs_check() const;
 
-  /// Every call verifies the header against the file's size and this File's identity.
+  /// Every call verifies the header against the file's size and this File's identity. Limit: the
+  /// process has no mapping left for it.
   Result<Mapping> map() const;
   /// Reads payload bytes [offset, offset + out.size()). All of them are checked on the way.
   Status read(std::uint64_t offset, std::span<std::byte> out) const;
@@ -93,6 +95,7 @@ class File {
   class Opened;
   File() = default;
   Result<Opened> open_verified(std::span<std::byte> whole = {}) const;
+  Result<Mapping> copy() const;
   bool known_right(const Stamp& stamp) const { return stamp == told_ || stamp == verified(); }
 
   FileRef ref_;

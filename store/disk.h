@@ -60,6 +60,9 @@ class Disk {
   /// its payload.
   virtual std::uint64_t room_bytes() const noexcept = 0;
   virtual std::uint64_t overhead_bytes() const noexcept = 0;
+  /// The system lets a process have so many mappings and no more, whatever their size. While this
+  /// is false, one that is kept takes the place of another.
+  virtual bool may_keep_mapping() const noexcept = 0;
   virtual std::uint64_t used_bytes() const noexcept = 0;
   virtual std::uint64_t quota_bytes() const noexcept = 0;  // 0: what the disk has
 };

@@ -4,7 +4,6 @@
 #include <cerrno>
 #include <cstring>
 #include <ctime>
-#include <fstream>
 #include <utility>
 
 #include <sys/random.h>
@@ -28,14 +27,6 @@ Status check(const StoreOptions& options) {
                                             std::to_string(static_cast<unsigned>(options.policy)) +
                                             ": use kLru or kMru");
   return {};
-}
-
-/// A quarter of what the process may have: buffers, threads and views want some as well.
-std::uint64_t bearable_mappings() {
-  constexpr std::uint64_t kDefault = 65'530;  // Linux's own
-  std::uint64_t limit = 0;
-  std::ifstream("/proc/sys/vm/max_map_count") >> limit;
-  return std::max<std::uint64_t>((limit ? limit : kDefault) / 4, 1);
 }
 
 std::uint64_t random_seed() {
@@ -71,7 +62,6 @@ Store::State::State(const StoreOptions& store_options, std::unique_ptr<Disk> sto
                     Region region, std::unique_ptr<Arena> region_arena,
                     std::uint64_t quarantine_bytes)
     : options(store_options),
-      max_mapped(store_options.max_mapped ? store_options.max_mapped : bearable_mappings()),
       quarantine(quarantine_bytes, std::uint64_t{store_options.quarantine_ms} * 1'000'000ULL),
       disk(std::move(store_disk)),
       arena(std::move(region_arena)),

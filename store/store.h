@@ -38,7 +38,6 @@ struct StoreOptions {
   Policy policy = Policy::kLru;
   bool exposed = false;  // locations leave the process, so freed memory goes through quarantine
   std::uint32_t quarantine_ms = 1000;
-  std::uint64_t max_mapped = 0;  // blobs whose files are kept mapped; 0: what the system bears
   std::shared_ptr<const RemotePins> remote_pins;  // null: nobody else looks at memory in place
 };
 

@@ -1,5 +1,6 @@
 // Moves between memory and disk. One thread at a time moves a blob: it opens a transition, does the
 // I/O without the table lock, and closes it with a result that those who wait for the same get too.
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -63,12 +64,12 @@ Result<Mapping> Store::State::map_file(Entry& entry) {
   return mapping;
 }
 
-// The system lets a process have so many mappings and no more, whatever their size. One that is
-// kept takes the place of the one that was mapped first; false: those are all looked at.
+// Where the process keeps as many as it may, one takes the place of the one that was mapped first;
+// false: there is none here, or they are all looked at.
 bool Store::State::make_mapping_room(Mappings& mappings) {
-  constexpr int kLookedAt = 16;
-  if (mapped.size() < max_mapped) return true;
-  for (int i = 0; i < kLookedAt; ++i) {
+  constexpr std::size_t kLookedAt = 16;
+  if (may_keep_mapping()) return true;
+  for (std::size_t i = 0; i < std::min(mapped.size(), kLookedAt); ++i) {
     Entry* const first = mapped.front();
     if (evictable(*first)) {
       evict(*first, mappings);

@@ -166,6 +166,7 @@ struct Store::State {
     return options.policy == Policy::kLru ? table.newer(entry) : table.older(entry);
   }
   std::uint64_t disk_room() const { return disk == nullptr ? 0 : disk->room_bytes(); }
+  bool may_keep_mapping() const { return disk == nullptr || disk->may_keep_mapping(); }
 
   // store_disk.cc
   std::shared_ptr<Transition> open_transition(Entry& entry, Transition::Kind kind);
@@ -215,12 +216,11 @@ struct Store::State {
   BlobTable table;
 
   const StoreOptions options;
-  const std::uint64_t max_mapped;
   std::uint64_t payload_bytes = 0;  // live in memory and reserved; at most max_memsize
   std::uint64_t blobs = 0;
   std::uint64_t blobs_in_memory = 0;
   std::uint64_t blobs_on_disk = 0;
-  std::list<Entry*> mapped;  // first mapped first; threads may pass max_mapped, by one each
+  std::list<Entry*> mapped;  // first mapped first
   std::uint64_t misses = 0;
   std::uint64_t spilled_bytes = 0;
   std::uint64_t evictions = 0;

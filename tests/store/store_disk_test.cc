@@ -59,10 +59,8 @@ TEST_F(StoreTest, C45_AFailedMapLeavesTheBlobOnDisk) {
 }
 
 TEST_F(StoreTest, NoMoreBlobsAreKeptMappedThanTheSystemBears) {
-  StoreOptions options;
-  options.max_memsize = 1000;
-  options.max_mapped = 4;
-  open(options);
+  disk_->may_be_mapped = 4;
+  open(1000);
   const auto in_arena = set(10, 99);  // older than all of them, and stays
   std::vector<std::uint64_t> objects;
   for (std::uint64_t seed = 0; seed < 20; ++seed) {

@@ -15,8 +15,12 @@ constexpr std::chrono::seconds kPatience(60);
 
 class TestMapping final : public DiskMapping {
  public:
-  TestMapping(void* start, std::size_t length) : start_(start), length_(length) {}
+  TestMapping(std::shared_ptr<DiskControl> control, void* start, std::size_t length)
+      : control_(std::move(control)), start_(start), length_(length) {
+    ++control_->mapped_now;
+  }
   ~TestMapping() override {
+    --control_->mapped_now;
     if (start_ != nullptr) ::munmap(start_, length_);
   }
   std::span<const std::byte> payload() const noexcept override {
@@ -24,6 +28,7 @@ class TestMapping final : public DiskMapping {
   }
 
  private:
+  const std::shared_ptr<DiskControl> control_;
   void* start_;
   std::size_t length_;
 };
@@ -52,7 +57,7 @@ class TestFile final : public DiskFile {
     if (ref_.length != 0) start = ::mmap(nullptr, ref_.length, PROT_READ, MAP_SHARED, fd, 0);
     ::close(fd);
     if (start == MAP_FAILED) return fail(Code::kIo, "mmap");
-    return std::make_shared<TestMapping>(start, ref_.length);
+    return std::make_shared<TestMapping>(control_, start, ref_.length);
   }
 
   Status read(std::span<std::byte> out) override {
@@ -147,6 +152,9 @@ class TestDisk final : public Disk {
     return used < quota ? quota - used : 0;
   }
   std::uint64_t overhead_bytes() const noexcept override { return DiskControl::kOverhead; }
+  bool may_keep_mapping() const noexcept override {
+    return control_->mapped_now < control_->may_be_mapped;
+  }
   std::uint64_t used_bytes() const noexcept override { return control_->used; }
   std::uint64_t quota_bytes() const noexcept override { return control_->quota; }
 

@@ -43,7 +43,9 @@ struct DiskControl {
   std::atomic<std::uint64_t> quota{0};  // 0: no limit
   std::atomic<std::uint64_t> used{0};
   std::atomic<int> created{0};
-  std::atomic<int> mapped{0};
+  std::atomic<int> mapped{0};  // ever
+  std::atomic<int> mapped_now{0};
+  std::atomic<int> may_be_mapped{1000};
   std::atomic<int> read{0};
   std::atomic<int> writes_until_failure{-1};  // 0: the next append fails; negative: never
   std::atomic<bool> fail_maps{false};

@@ -14,7 +14,7 @@ enum class Path : std::uint8_t {
   kInProcess,     // pinned in the arena of this process
   kSharedMemory,  // the memory of an owner on this host, mapped: in place, or copied from there;
                   // also a one-sided read over libfabric's shm
-  kMappedFile,    // a spill file mapped into this process
+  kMappedFile,    // a spill file mapped into this process, or a copy where it has too many
   kRdma,          // one-sided read over an RDMA provider
   kTcp,           // one-sided read over a provider that runs on TCP
   kPush,          // sent by the owner on the control connection
