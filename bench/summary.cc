@@ -25,6 +25,16 @@ double median(Samples samples) {
   return samples.size() % 2 == 1 ? samples[middle] : (samples[middle - 1] + samples[middle]) / 2;
 }
 
+/// Why a run ended early, if it did. Google Benchmark 1.8 renamed both members.
+template <typename Run>
+const std::string* failure_of(const Run& run) {
+  if constexpr (requires { run.skip_message; }) {
+    return run.skipped != 0 ? &run.skip_message : nullptr;
+  } else {
+    return run.error_occurred ? &run.error_message : nullptr;
+  }
+}
+
 /// Keeps every number of every pass, and prints nothing but failures.
 class Collector final : public benchmark::BenchmarkReporter {
  public:
@@ -33,8 +43,8 @@ class Collector final : public benchmark::BenchmarkReporter {
   void ReportRuns(const std::vector<Run>& runs) override {
     for (const Run& run : runs) {
       const std::string& name = run.run_name.function_name;
-      if (run.error_occurred) {
-        std::fprintf(stderr, "%s: %s\n", name.c_str(), run.error_message.c_str());
+      if (const std::string* failure = failure_of(run)) {
+        std::fprintf(stderr, "%s: %s\n", name.c_str(), failure->c_str());
         failed_ = true;
         continue;
       }
