@@ -102,6 +102,8 @@ class Run {
   std::vector<std::string> role_command(const char* role, const Actor& actor) const;
   bool over();
   std::uint64_t accepted() const;
+  std::uint64_t views_by_path() const;
+  void await_first_view();
   void tell_progress(Clock::time_point now, Clock::time_point until);
   void resume_those_whose_time_has_come(Clock::time_point now);
   void inject(Clock::time_point now);
@@ -131,6 +133,7 @@ class Run {
 
 Result<Report> Run::go() {
   if (auto started = start_all(); !started) return forward_error(std::move(started));
+  await_first_view();
   const auto begin = Clock::now();
   const auto until = begin + std::chrono::seconds(options_.seconds);
   next_pause_ = next_after(begin, options_.pause_every_ms);
@@ -254,6 +257,30 @@ std::uint64_t Run::accepted() const {
   return all;
 }
 
+/// The path by which views come when nothing is in the way.
+Path path_of(const std::string& name) {
+  if (name == transport::kSharedMemoryName) return Path::kSharedMemory;
+  if (name == transport::kMappedFilesName) return Path::kMappedFile;
+  const auto* provider = transport::find_provider(name);
+  return provider ? PathCounters::one_sided(*provider) : Path::kPush;
+}
+
+std::uint64_t Run::views_by_path() const {
+  const auto path = static_cast<std::size_t>(path_of(report_.path));
+  std::uint64_t all = 0;
+  for (const auto& reader : board_->readers)
+    for (const auto& thread : reader) all += thread.views_by_path[path].get();
+  return all;
+}
+
+/// Faults begin, and the time counts, when reads do: on a slow machine that may take longer than
+/// the run.
+void Run::await_first_view() {
+  const auto until = Clock::now() + kStartLimit;
+  while (views_by_path() == 0 && Clock::now() < until && !over())
+    std::this_thread::sleep_for(kTick);
+}
+
 void Run::tell_progress(Clock::time_point now, Clock::time_point until) {
   next_progress_ += kProgressEvery;
   const auto left = std::chrono::ceil<std::chrono::seconds>(until - now);
@@ -356,14 +383,6 @@ void Run::see_end(std::span<Actor> actors) {
   }
 }
 
-/// The one by which views come when nothing is in the way.
-Path path_of(const std::string& name) {
-  if (name == transport::kSharedMemoryName) return Path::kSharedMemory;
-  if (name == transport::kMappedFilesName) return Path::kMappedFile;
-  const auto* provider = transport::find_provider(name);
-  return provider ? PathCounters::one_sided(*provider) : Path::kPush;
-}
-
 void Run::add(std::map<std::string, std::uint64_t>& to, const Refusals& refusals) {
   for (std::size_t i = 0; i < kCodes; ++i) {
     const auto count = refusals[i].get();
@@ -394,8 +413,7 @@ void Run::tally() {
   for (std::size_t i = 0; i < kPathCount; ++i)
     if (by_path[i] != 0)
       report_.views_by_path[std::string(to_string(static_cast<Path>(i)))] = by_path[i];
-  if (by_path[static_cast<std::size_t>(path_of(report_.path))] == 0)
-    trouble("no view came by this path");
+  if (views_by_path() == 0) trouble("no view came by this path");
   for (const auto& part : board_->retries)
     for (std::size_t i = 0; i < RetryPart::kReasons; ++i)
       if (const auto count = part.counts[i].get()) report_.retries[part.names[i].get()] += count;
