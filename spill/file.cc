@@ -169,7 +169,7 @@ Result<File::Opened> File::open_verified(std::span<std::byte> whole) const {
 Result<Mapping> File::map() const {
   const auto opened = open_verified();
   if (!opened) return tl::unexpected<Error>(opened.error());
-  if (!MappedFiles::take_one()) return copy();
+  if (!MappedFiles::take_one()) return copy(0);
   Mapping mapping;
   mapping.bytes_ = kHeaderBytes + ref_.length;
   void* const base = ::mmap(nullptr, mapping.bytes_, PROT_READ, MAP_SHARED, opened->file.get(), 0);
@@ -180,15 +180,21 @@ Result<Mapping> File::map() const {
   }
   const int error = errno;
   MappedFiles::give_back_one();
-  if (error == ENOMEM) return copy();  // the program's own mappings are that many
+  if (error == ENOMEM) return copy(error);
   return system_failure(error, "map", ref_.path);
 }
 
 /// A small payload, as long as there are not too many of them.
-Result<Mapping> File::copy() const {
+/// `error`: the system's, when it was that which did not map the file; 0: the bound on mapped
+/// files.
+Result<Mapping> File::copy(int error) const {
   Mapping mapping;
   auto* const bytes = MappedFiles::take_copy(ref_.length);
-  if (bytes == nullptr) return MappedFiles::too_many(ref_);
+  if (bytes == nullptr) {
+    if (error == 0) return MappedFiles::too_many(ref_);
+    return fail(Code::kLimit, "cannot map '" + ref_.path + "': " + reason_of(error) +
+                                  ", or as many mappings as vm.max_map_count allows are there");
+  }
   mapping.payload_ = {bytes, ref_.length};
   if (auto copied = read(0, {bytes, ref_.length}); !copied) return forward_error(std::move(copied));
   return mapping;

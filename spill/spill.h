@@ -95,7 +95,7 @@ class File {
   class Opened;
   File() = default;
   Result<Opened> open_verified(std::span<std::byte> whole = {}) const;
-  Result<Mapping> copy() const;
+  Result<Mapping> copy(int error) const;
   bool known_right(const Stamp& stamp) const { return stamp == told_ || stamp == verified(); }
 
   FileRef ref_;
