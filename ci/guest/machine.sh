@@ -71,10 +71,11 @@ share() {
 
 # Without what only slows an emulated processor down. A panic ends the machine. Not tsc=reliable: on a busy host
 # an emulated kernel may measure its processor's clock wrongly, by factors. Then it sees that by HPET's and turns
-# to that one, which takes 4 us to read instead of 0.15.
+# to that one, which takes 4 us to read instead of 0.15. On a busy host an emulated timer's interrupts may also come
+# too late for the kernel's check of them, which panics: no_timer_check.
 kernel_options() {
   echo "console=ttyS0 quiet panic=-1 oops=panic mitigations=off nokaslr random.trust_cpu=on" \
-    "cryptomgr.notests"
+    "cryptomgr.notests no_timer_check"
 }
 
 # What the guest's first bash reads: the variables of ci/guest/run, and where that is.
