@@ -139,6 +139,8 @@ class OpenFabric final : public Fabric {
   void recycle(Flight* flight) noexcept;
   void complete(void* context, int error) noexcept;
   ssize_t drain() noexcept;
+  void unblock(Flight* flight) noexcept;
+  void note_poll() noexcept;
   void poll_once() noexcept;
   void handle(ssize_t count, const fi_cq_entry* entries) noexcept;
   std::chrono::microseconds polling_time(std::size_t bytes) const;
@@ -399,7 +401,15 @@ inline void OpenFabric::complete(void* context, int error) noexcept {
   if ((before & ~read->bit) == 0) return recycle(flight);
   if (!(before & Flight::kBlocked)) return;
   std::lock_guard lock(flight->mutex);
+  unblock(flight);
+  note_poll();
   flight->wake.notify_all();
+}
+
+/// Of a flight whose mutex is held. From here on, not when its caller runs again, nobody waits for
+/// the thread.
+void OpenFabric::unblock(Flight* flight) noexcept {
+  if (flight->word.fetch_and(~Flight::kBlocked) & Flight::kBlocked) sleepers_.fetch_sub(1);
 }
 
 inline void OpenFabric::handle(ssize_t count, const fi_cq_entry* entries) noexcept {
@@ -420,9 +430,14 @@ ssize_t OpenFabric::drain() noexcept {
   return count;
 }
 
-/// Of a caller. That a count is lost now and then, when two do this at once, does not matter.
-void OpenFabric::poll_once() noexcept {
+/// Of a caller that polls, or is woken and will soon. That a count is lost now and then, when two
+/// do this at once, does not matter.
+void OpenFabric::note_poll() noexcept {
   polls_.store(polls_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+}
+
+void OpenFabric::poll_once() noexcept {
+  note_poll();
   drain();
 }
 
@@ -458,9 +473,8 @@ void OpenFabric::await_change(Flight* flight, std::uint32_t seen, Clock::time_po
     std::unique_lock lock(flight->mutex);
     flight->word.fetch_or(Flight::kBlocked);
     flight->wake.wait_until(lock, deadline, [&] { return changed() || ended.stop_requested(); });
-    flight->word.fetch_and(~Flight::kBlocked);
+    unblock(flight);
   }
-  sleepers_.fetch_sub(1);
 }
 
 /// Hands reads to the provider while it takes them; true: it takes no more for now.
