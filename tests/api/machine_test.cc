@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <sys/resource.h>
 
+#include "support/bytes.h"
 #include "support/child.h"
 #include "support/files.h"
 
@@ -11,10 +12,9 @@ namespace mempool::programs {
 namespace {
 
 namespace fs = std::filesystem;
+using test::kMiB;
 using ::testing::HasSubstr;
 using ::testing::Optional;
-
-constexpr std::uint64_t kMiB = std::uint64_t{1} << 20;
 
 class GroupLimitsTest : public ::testing::Test {
  protected:
