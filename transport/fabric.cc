@@ -19,6 +19,7 @@
 
 #include "transport/fabric_info.h"
 #include "transport/log.h"
+#include "transport/memory_lock.h"
 #include "transport/readiness.h"
 
 namespace mempool::transport {
@@ -197,6 +198,8 @@ Status OpenFabric::open(const std::string& host, FabricUse use) {
             (provider_.rdma ? ": no RDMA device that is up and has shared receive queues has or "
                               "reaches that address"
                             : ""));
+  if (lock_error(provider_.locks_bytes) != 0)
+    return no_memory_registered("the provider's own buffers", provider_);
   fid_fabric* fabric = nullptr;
   if (int s = fi_fabric(info_->fabric_attr, &fabric, nullptr)) return failed("fi_fabric", s);
   fabric_.reset(fabric);

@@ -17,6 +17,7 @@
 #include "api/programs/print.h"
 #include "transport/address.h"
 #include "transport/fabric_report.h"
+#include "transport/memory_lock.h"
 #include "transport/rdma_devices.h"
 
 namespace mempool::programs {
@@ -209,7 +210,7 @@ struct Wish {
 
   explicit Wish(const PoolOptions& options)
       : names(options.providers),
-        lock_error(programs::lock_error(region_bytes(options.max_memsize, /*exposed=*/true))) {
+        lock_error(transport::lock_error(region_bytes(options.max_memsize, /*exposed=*/true))) {
     automatic = std::erase(names, "auto") > 0 || names.empty();
     if (const auto where = transport::parse_host_port(options.listen))
       host = transport::resolve(where->host).value_or(where->host);

@@ -15,6 +15,7 @@
 #include "api/programs/doctor.h"
 #include "api/programs/machine.h"
 #include "api/programs/print.h"
+#include "transport/memory_lock.h"
 #include "transport/provider.h"
 
 namespace mempool::programs {
@@ -114,7 +115,7 @@ Finding examine_lock(std::uint64_t bytes, const PoolOptions& options) {
       present, [](const auto& name) { return transport::find_provider(name)->rdma; });
   const auto limit = limit_text(RLIMIT_MEMLOCK);
   const auto what = "RDMA needs " + human_bytes(bytes) + " locked, the limit is " + limit;
-  if (lock_error(bytes) == 0) {
+  if (transport::lock_error(bytes) == 0) {
     const bool within = resource_limit(RLIMIT_MEMLOCK).value_or(bytes) >= bytes;
     return {Sign::kFine,
             "memory lock",

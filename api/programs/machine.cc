@@ -6,7 +6,6 @@
 #include <cstdio>
 #include <fstream>
 
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -136,16 +135,6 @@ std::string lift_command(int resource) {
   if (in_container())
     return "docker run --ulimit " + name + "=" + (counted ? value : "-1") + " ...";
   return as_root("prlimit --pid $$ --" + name + "=" + value + ":" + value);
-}
-
-int lock_error(std::uint64_t bytes) {
-  void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (memory == MAP_FAILED) return errno;
-  // On fault: no page is touched.
-  const int error = mlock2(memory, bytes, MLOCK_ONFAULT) == 0 ? 0 : errno;
-  munmap(memory, bytes);
-  return error;
 }
 
 GroupLimits group_limits(const fs::path& root) {

@@ -32,10 +32,6 @@ std::optional<std::uint64_t> resource_limit(int resource);
 /// starts the container.
 std::string lift_command(int resource);
 
-/// Why so many bytes may not be locked, as an error number; 0 when they may. The limit counts for
-/// locking and for registering alike, and neither counts it for who has CAP_IPC_LOCK.
-int lock_error(std::uint64_t bytes);
-
 /// Limits of the control groups that this process is in, the least of all levels.
 struct GroupLimits {
   std::optional<std::uint64_t> memory_bytes;
