@@ -16,8 +16,9 @@ namespace {
 //            of the next read comes, or after seconds: with 1 % lost, 4 MiB in reads of 64 KiB
 //            arrive after about twice their packets, in one read not at all. Without loss the size
 //            makes no difference (soft-RoCE).
-//            When an endpoint opens, rxm locks the buffers of its receive queue, 16 MiB, and others
-//            soon after. Where that is not allowed it fails, and libfabric 2.1 crashes in doing so.
+//            rxm locks 16 MiB for the buffers of its receive queue when an endpoint opens, and more
+//            with its first connection: with 32 MiB no read comes through, with 64 they do. Where
+//            it may not lock them it fails, and libfabric 2.1 crashes in doing so.
 // shm        Names its endpoints itself. Only opened by name: its fast path needs a permission that
 //            containers deny, and checks no key; and between endpoints of one process
 //            libfabric 1.17 crashes when one goes. Its queues have spin locks in shared memory: a
@@ -38,7 +39,7 @@ constexpr std::array<Provider, 5> kProviders{{
      .pulls = true,
      .spin_us = 50,
      .max_read_bytes = 64 * 1024,
-     .locks_bytes = 24 * 1024 * 1024},
+     .locks_bytes = 64 * 1024 * 1024},
     {.name = "net",
      .fabric_name = "net",
      .rdma = false,

@@ -27,7 +27,7 @@ struct Provider {
   std::size_t max_read_bytes =
       std::numeric_limits<std::size_t>::max();  // of one read; ours, beside
                                                 // the provider's own limit
-  std::size_t locks_bytes = 0;                  // when an endpoint opens
+  std::size_t locks_bytes = 0;                  // for itself, beside regions and buffers
 };
 
 /// A variable that libfabric reads from the environment when it starts. A user's own value wins.
